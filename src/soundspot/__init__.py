@@ -1,0 +1,78 @@
+"""soundspot: where in a picture a sound comes from.
+
+    import soundspot
+    model  = soundspot.load()                                   # the embedded default
+    result = soundspot.locate(model, "street.jpg", "siren.wav") # .map .boxes .confidence .visible
+    result.save("where.png")
+
+Data flows one way, and this is the map of the package:
+
+    media/        the world <-> arrays: pictures, sounds
+    towers/       one file = one encoder of pictures or sounds, with its front end
+    models/       one file = one similarity model
+    similarity    what a model must be (any function of a picture and a sound), and its laws
+    watch         guided gradients, frozen parameters: touch a network only inside `with`
+    localize/     one file = one method that turns similarities into a map
+    maps          resize, smooth, normalise, cut into boxes
+    locating      the road from files to a `Result`
+    metrics/, benchmark    the referee
+    train, distill         how the default model was made
+
+Importing soundspot imports nothing heavy; torch comes with the first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from soundspot.benchmark import Report as Report
+    from soundspot.benchmark import evaluate as evaluate
+    from soundspot.checkpoint import load as load
+    from soundspot.checkpoint import save as save
+    from soundspot.data.manifest import read_manifest as read_manifest
+    from soundspot.errors import SoundspotError as SoundspotError
+    from soundspot.facts import Calibration as Calibration
+    from soundspot.facts import ModelFacts as ModelFacts
+    from soundspot.localize import METHODS as METHODS
+    from soundspot.localize import parse as parse
+    from soundspot.locating import Locator as Locator
+    from soundspot.locating import locate as locate
+    from soundspot.result import Result as Result
+    from soundspot.similarity import check_model as check_model
+    from soundspot.types import Sample as Sample
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "METHODS": "localize",
+    "Calibration": "facts",
+    "Locator": "locating",
+    "ModelFacts": "facts",
+    "Report": "benchmark",
+    "Result": "result",
+    "Sample": "types",
+    "SoundspotError": "errors",
+    "check_model": "similarity",
+    "evaluate": "benchmark",
+    "load": "checkpoint",
+    "locate": "locating",
+    "parse": "localize",
+    "read_manifest": "data.manifest",
+    "save": "checkpoint",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    """Import the home of a public name when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'soundspot' has no attribute {name!r}")
+    return getattr(import_module(f"soundspot.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,139 @@
+"""Scenes: training pictures cut, varied and laid out, so that a source can be anywhere, any size.
+
+A scene is a square canvas with one to four tiles, each a random crop of another picture. Because
+we laid it out, we know which region belongs to which picture, and so which sound: a place to
+look is learned without any box drawn by a person.
+
+Every tile is shrunk to a random resolution and back, and loses its colour at random: neither
+sharpness nor greyness may tell where it came from.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageFilter
+
+LAYOUTS = (0.78, 0.2, 0.02)
+"""Shares of scenes with one, two and four tiles."""
+CROP_AREA = (0.75, 1.0)
+"""Share of a picture's area that a tile shows."""
+CROP_ASPECT = 1.28
+"""A crop is at most this much wider or narrower than its picture."""
+RESOLUTIONS = (45.0, 224.0)
+"""Longer side in pixels of a tile's shrunken version (drawn on a log scale)."""
+SHRINK_SHARE, GREY_SHARE, COLOUR_SHARE, LIGHT_SHARE = 0.75, 0.2, 0.35, 0.5
+BLUR_SHARE, JPEG_SHARE = 0.1, 0.15
+SMALLEST_TILE = 0.35
+"""Side of the smallest tile, as a fraction of the canvas."""
+
+Rng = np.random.Generator
+Rectangle = tuple[int, int, int, int]
+Draw = Callable[[], tuple[int, Image.Image]]
+"""Gives a set's number and one of its pictures."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A composed picture.
+
+    Args:
+        pixels: uint8, side side 3.
+        tiles: for each picture in it, its set's number and its place (x0, y0, x1, y1), pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    tiles: tuple[tuple[int, Rectangle], ...]
+
+
+def compose(rng: Rng, draw: Draw, side: int) -> Scene:
+    """Lay out one scene of `side` x `side` pixels."""
+    layout = rng.choice(len(LAYOUTS), p=LAYOUTS)
+    rectangles = ([(0, 0, side, side)], halves(rng, side), quarters(rng, side))[layout]
+    canvas = Image.new("RGB", (side, side))
+    tiles = []
+    for x0, y0, x1, y1 in rectangles:
+        number, picture = draw()
+        canvas.paste(vary(rng, picture, x1 - x0, y1 - y0), (x0, y0))
+        tiles.append((number, (x0, y0, x1, y1)))
+    return Scene(np.asarray(canvas), tuple(tiles))
+
+
+def halves(rng: Rng, side: int) -> list[Rectangle]:
+    """Two tiles, beside or above one another."""
+    cut = _cut(rng, side)
+    tiles = [(0, 0, cut, side), (cut, 0, side, side)]
+    return _turned(rng, tiles)
+
+
+def quarters(rng: Rng, side: int) -> list[Rectangle]:
+    """Four tiles: two rows (or columns), each cut at its own place."""
+    row, upper, lower = (_cut(rng, side) for _ in range(3))
+    tiles = [
+        (0, 0, upper, row),
+        (upper, 0, side, row),
+        (0, row, lower, side),
+        (lower, row, side, side),
+    ]
+    return _turned(rng, tiles)
+
+
+def _cut(rng: Rng, side: int) -> int:
+    return int(side * rng.uniform(SMALLEST_TILE, 1 - SMALLEST_TILE))
+
+
+def _turned(rng: Rng, tiles: list[Rectangle]) -> list[Rectangle]:
+    """Half of the time with x and y exchanged."""
+    return tiles if rng.random() < 0.5 else [(y0, x0, y1, x1) for x0, y0, x1, y1 in tiles]
+
+
+def vary(rng: Rng, picture: Image.Image, width: int, height: int) -> Image.Image:
+    """A random crop at a random resolution, with random light and colour, `width` x `height`."""
+    box = _crop(rng, picture.size, width / height)
+    if rng.random() < SHRINK_SHARE:
+        low, high = np.log(RESOLUTIONS)
+        scale = np.exp(rng.uniform(low, high)) / max(box[2] - box[0], box[3] - box[1])
+        small = [max(16, int((box[i + 2] - box[i]) * scale)) for i in (0, 1)]
+        tile = picture.resize((small[0], small[1]), Image.Resampling.BILINEAR, box=box)
+        tile = tile.resize((width, height), Image.Resampling.BICUBIC)
+    else:
+        tile = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    if rng.random() < 0.5:
+        tile = tile.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return _recolour(rng, tile)
+
+
+def _crop(rng: Rng, size: tuple[int, int], aspect: float) -> tuple[float, float, float, float]:
+    """A part of the picture whose proportions lean towards the tile's."""
+    side = np.sqrt(rng.uniform(*CROP_AREA))
+    stretch = np.exp(rng.uniform(-1, 1) * np.log(CROP_ASPECT))
+    width, height = size[0] * min(1.0, side * stretch), size[1] * min(1.0, side / stretch)
+    lean = (aspect / (width / height)) ** rng.uniform(0.3, 1.0)
+    if lean > 1:
+        height = max(height / lean, 0.5 * size[1])
+    else:
+        width = max(width * lean, 0.5 * size[0])
+    x, y = rng.uniform(0, size[0] - width), rng.uniform(0, size[1] - height)
+    return x, y, x + width, y + height
+
+
+def _recolour(rng: Rng, tile: Image.Image) -> Image.Image:
+    dice = rng.random()
+    if dice < GREY_SHARE:
+        tile = tile.convert("L").convert("RGB")
+    elif dice < GREY_SHARE + COLOUR_SHARE:
+        tile = ImageEnhance.Color(tile).enhance(rng.uniform(0.2, 1.6))
+    for change in (ImageEnhance.Brightness, ImageEnhance.Contrast):
+        if rng.random() < LIGHT_SHARE:
+            tile = change(tile).enhance(rng.uniform(0.6, 1.4))
+    if rng.random() < BLUR_SHARE:
+        tile = tile.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2)))
+    if rng.random() < JPEG_SHARE:
+        buffer = io.BytesIO()
+        tile.save(buffer, "JPEG", quality=int(rng.integers(25, 80)))
+        tile = Image.open(buffer).convert("RGB")
+    return tile

@@ -1,0 +1,145 @@
+"""Many pairs at once: a manifest in, one set of files an entry out; resumable.
+
+Each entry's files are written beside and renamed, so a file that is there is whole: an entry
+whose files are all there is done, and a second run goes on with the rest. A bad entry is
+reported, noted in `errors.jsonl` and passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from soundspot.errors import OptionError, SoundspotError
+from soundspot.files import write_beside
+from soundspot.locating import Locator
+from soundspot.media.audio import read_sound
+from soundspot.media.image import read_picture
+from soundspot.result import Result
+from soundspot.types import Sample
+
+SETTINGS = "run.settings"
+"""A name that no entry's file can have: those end in one of the suffixes of `OUTPUTS`."""
+ERRORS = "errors.jsonl"
+
+
+def _save_json(result: Result, path: Path) -> None:
+    with write_beside(path) as beside:
+        beside.write_text(json.dumps(result.json(), indent=2) + "\n")
+
+
+OUTPUTS: dict[str, tuple[str, Callable[[Result, Path], None]]] = {
+    "overlay": (".png", Result.save),
+    "json": (".json", _save_json),
+    "map": (".npy", Result.save_map),
+}
+"""What can be saved of an entry: suffix and writer."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How a run over a manifest went."""
+
+    located: int
+    already_done: int
+    failed: int
+
+
+def locate_all(
+    locator: Locator,
+    samples: Sequence[Sample],
+    out_dir: Path,
+    save: Sequence[str] = ("overlay", "json"),
+    *,
+    batch: int = 8,
+) -> Tally:
+    """Locate each sample and save what is asked for under its id in `out_dir`.
+
+    Args:
+        locator: the model and method.
+        samples: what to locate.
+        out_dir: made where missing; may hold an earlier, unfinished run with the same settings.
+        save: any of "overlay", "json", "map".
+        batch: pairs in one forward pass.
+
+    Raises:
+        OptionError: unknown output, or `out_dir` holds results made with other settings.
+    """
+    unknown = [name for name in save if name not in OUTPUTS]
+    if unknown or not save:
+        raise OptionError(f"unknown output {unknown}; there are {', '.join(OUTPUTS)}")
+    _claim(out_dir, {"model": locator.facts.name, "method": repr(locator.method)})
+    todo = [s for s in samples if not all(path.exists() for _, path in _files(s, out_dir, save))]
+    failures: list[dict[str, str]] = []
+    with tqdm(total=len(samples), initial=len(samples) - len(todo), unit="pair") as bar:
+
+        def fail(sample: Sample, error: SoundspotError) -> None:
+            failures.append({"id": sample.id, "error": str(error)})
+            bar.write(f"{sample.id}: {error}", file=sys.stderr)
+            bar.update()
+
+        for group in _batches(_read(todo, locator.facts.sample_rate, fail), batch):
+            readable, pictures, sounds = zip(*group, strict=True)
+            for sample, result in zip(readable, locator.locate(pictures, sounds), strict=True):
+                try:
+                    for name, path in _files(sample, out_dir, save):
+                        OUTPUTS[name][1](result, path)
+                except SoundspotError as error:
+                    fail(sample, error)
+                else:
+                    bar.update()
+    with write_beside(out_dir / ERRORS) as beside:
+        beside.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
+    done = len(samples) - len(todo)
+    return Tally(len(todo) - len(failures), done, len(failures))
+
+
+Loaded = tuple[Sample, NDArray[np.uint8], NDArray[np.float32]]
+
+
+def _read(
+    samples: Iterable[Sample], rate: int, fail: Callable[[Sample, SoundspotError], None]
+) -> Iterator[Loaded]:
+    """Read media one sample at a time; what cannot be read goes to `fail`."""
+    for sample in samples:
+        try:
+            loaded = (sample, read_picture(sample.image), read_sound(sample.sound, rate))
+        except SoundspotError as error:
+            fail(sample, error)
+        else:
+            yield loaded
+
+
+def _batches(items: Iterator[Loaded], size: int) -> Iterator[list[Loaded]]:
+    while group := list(islice(items, size)):
+        yield group
+
+
+def _files(sample: Sample, out_dir: Path, save: Sequence[str]) -> list[tuple[str, Path]]:
+    return [(name, out_dir / f"{sample.id}{OUTPUTS[name][0]}") for name in save]
+
+
+def _claim(out_dir: Path, settings: dict[str, str]) -> None:
+    """Note the settings in the folder; refuse one that holds results of other settings."""
+    note = out_dir / SETTINGS
+    if note.exists():
+        try:
+            found = json.loads(note.read_text())
+        except ValueError:
+            found = None
+        if found != settings:
+            raise OptionError(
+                f"{out_dir}: holds results made with {found}, not {settings}; "
+                "choose another --out-dir"
+            )
+        return
+    with write_beside(note) as beside:
+        beside.write_text(json.dumps(settings) + "\n")

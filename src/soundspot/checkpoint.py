@@ -1,0 +1,173 @@
+"""Checkpoints that describe themselves: safetensors with a JSON header, never pickle.
+
+The header (key "soundspot" of the safetensors metadata) says what is inside:
+
+    {"version": 1, "kind": "model", "model": "two_tower", "config": {...}, "facts": {...}}
+
+Weights may be stored in half precision to stay small; they are always used in float32.
+`load("default")` needs no network: the default model is part of the package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
+
+from soundspot.errors import CheckpointError, MediaError, SoundspotError
+from soundspot.facts import Calibration, ModelFacts
+from soundspot.files import require_file, write_beside
+from soundspot.models import MODELS, TwoTower
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VERSION = 1
+HEADER_KEY = "soundspot"
+HEADER_LIMIT = 100_000_000
+"""Bytes; a longer safetensors header is not one."""
+WEIGHTS = Path(__file__).parent / "weights"
+EMBEDDED: dict[str, str] = {
+    "default": "Two towers (EfficientNet-Lite0, log-mel CNN), learned from pairs without labels.",
+}
+"""Models that come with the package, and one sentence on each."""
+
+
+def write_checkpoint(
+    path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
+    """Write beside, then rename: a checkpoint is whole or not there.
+
+    Raises:
+        CheckpointError: the disk refuses.
+    """
+    text = json.dumps({"version": VERSION, **header}, sort_keys=True)
+    data = save_bytes(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        metadata={HEADER_KEY: text},
+    )
+    try:
+        with write_beside(path) as beside:
+            beside.write_bytes(data)
+    except MediaError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def read_checkpoint(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read header and tensors of a checkpoint of the given kind.
+
+    Raises:
+        CheckpointError: missing, not ours, of another kind or version, or cut short.
+    """
+    header = read_header(path)
+    if header.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path}: checkpoint version {header.get('version')}, and this soundspot reads "
+            f"version {VERSION}; use the soundspot that wrote it"
+        )
+    if header.get("kind") != kind:
+        raise CheckpointError(
+            f"{path}: holds a {header.get('kind')!r} checkpoint where a {kind!r} is needed"
+        )
+    try:
+        return header, load_bytes(Path(path).read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: cut short or damaged ({error}); copy it again") from None
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read the JSON header alone, without the tensors."""
+    try:
+        require_file(path)
+    except SoundspotError as error:
+        raise CheckpointError(str(error)) from None
+    other = f"{path}: not a soundspot checkpoint (a safetensors file written by soundspot)"
+    try:
+        with Path(path).open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > HEADER_LIMIT:
+                raise CheckpointError(other)
+            header = json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError(other) from None
+    if not isinstance(header, dict):
+        raise CheckpointError(other)
+    return header
+
+
+def save(model: TwoTower, path: str | Path, *, half: bool = True, **notes: object) -> None:
+    """Save a model with all it needs to be used again.
+
+    Args:
+        model: one of `soundspot.models`.
+        path: where to; the name usually ends in .safetensors.
+        half: store float32 weights as float16 (half the size, answers equal to about 1e-3).
+        notes: whatever else the header should say (JSON), such as how it was trained.
+
+    Raises:
+        CheckpointError: the model is none of ours, or the disk refuses.
+    """
+    names = {kind: name for name, kind in MODELS.items()}
+    if type(model) not in names:
+        raise CheckpointError(
+            f"{path}: a checkpoint holds one of {', '.join(MODELS)}, not a {type(model).__name__}"
+        )
+    tensors = model.state_dict()
+    if half:
+        tensors = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+    header = {"kind": "model", "model": names[type(model)], "config": model.describe()}
+    write_checkpoint(path, tensors, {**header, "facts": asdict(model.facts), "notes": notes})
+
+
+def load(name: str | Path = "default", device: str | torch.device = "cpu") -> TwoTower:
+    """Load a model by name or path, ready to use (evaluation mode).
+
+    Args:
+        name: a name that `soundspot models` lists, or the path of a checkpoint.
+        device: where to.
+
+    Raises:
+        CheckpointError: unknown name, missing file, or a file that is no model of ours.
+    """
+    embedded = str(name) in EMBEDDED
+    path = WEIGHTS / f"{name}.safetensors" if embedded else Path(name)
+    if not embedded and not os.path.exists(path):  # pathlib raises on names that are too long
+        raise CheckpointError(
+            f"{name}: neither a model that comes with soundspot ({', '.join(EMBEDDED)}) "
+            "nor a checkpoint file"
+        )
+    header, tensors = read_checkpoint(path, "model")
+    try:
+        facts = _facts(header["facts"])
+        facts = replace(facts, name=str(name) if embedded else path.stem)
+        model = MODELS[header["model"]].from_config(header["config"], facts)
+        model.load_state_dict({k: v.float() for k, v in tensors.items()})
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        SoundspotError,
+    ) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{path}: its header and weights do not fit this soundspot ({reason})"
+        ) from None
+    return model.eval().to(device)
+
+
+def _facts(stored: Mapping[str, Any]) -> ModelFacts:
+    calibration = stored.get("calibration")
+    known = {**stored, "heard": tuple(stored.get("heard", ()))}
+    known["calibration"] = None if calibration is None else Calibration(**calibration)
+    return ModelFacts(**known)

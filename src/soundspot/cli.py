@@ -1,0 +1,75 @@
+"""The command line: parse, call one function, print.
+
+Nothing heavy is imported until a command needs it, so `soundspot --help` answers at once.
+Exit codes: 0 done, 1 some entries of a batch failed, 2 wrong use or unusable input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from soundspot import __version__
+from soundspot.commands import calibrate, distill, evaluate, locate, methods, models, train
+from soundspot.errors import SoundspotError
+from soundspot.files import one_line
+from soundspot.memory import keep_freed
+
+COMMANDS = (locate, methods, models, evaluate, train, distill, calibrate)
+"""In the order of the help."""
+
+INTRO = """\
+Find where in a picture a sound comes from.
+
+  soundspot locate cat.jpg meow.wav -o where.png    draw where the sound comes from
+  soundspot locate pairs.jsonl --out-dir results    the same for many pairs
+  soundspot methods                                 the ways to make a map
+  soundspot models                                  the models at hand
+  soundspot evaluate pairs.jsonl                    score methods against true boxes
+  soundspot train DATA --out RUN                    train a model from pairs, without labels
+
+`soundspot COMMAND --help` explains a command."""
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, exit code 2, and that guesses no abbreviations."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"soundspot: {one_line(message)} (see `{self.prog} --help`)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    keep_freed()
+    try:
+        return int(arguments.run(arguments) or 0)
+    except SoundspotError as error:
+        print(f"soundspot: {one_line(error)}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("soundspot: out of memory; try a smaller --batch or picture", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("soundspot: stopped; finished results are kept", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(
+        prog="soundspot", description=INTRO, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"soundspot {__version__}")
+    parser.set_defaults(run=lambda _: print(parser.format_help(), end=""))
+    places = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        name = command.__name__.rpartition(".")[2]
+        place = places.add_parser(name, help=command.SENTENCE, description=command.SENTENCE)
+        command.define(place)
+        place.set_defaults(run=command.run)
+    return parser

@@ -1,0 +1,36 @@
+"""`soundspot calibrate`: what a model's numbers mean."""
+
+from __future__ import annotations
+
+import argparse
+
+from soundspot.commands.common import add_device
+
+SENTENCE = "Fit a model's confidence on pairs and negatives."
+
+
+def define(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add = parser.add_argument
+    add("checkpoint", metavar="MODEL", help="a trained model")
+    add("manifest", metavar="MANIFEST", nargs="+", help="pairs and negatives to calibrate on")
+    add("--out", metavar="FILE", required=True, help="the calibrated model")
+    add("--method", metavar="M", help="the method that the model will use by default")
+    add("--size", metavar="SIDE", type=int, help="the side that pictures are fitted to")
+    add_device(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run and say what came of it."""
+    from soundspot.calibrate import calibrate
+
+    said = calibrate(
+        arguments.checkpoint,
+        arguments.manifest,
+        arguments.out,
+        method=arguments.method,
+        size=arguments.size,
+        device=arguments.device,
+    )
+    print(said)
+    return 0

@@ -1,0 +1,44 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soundspot.models import TwoTower
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Arguments that choose a model and where it runs."""
+    parser.add_argument(
+        "--model", metavar="NAME", default="default", help="from `soundspot models`, or a file"
+    )
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The argument that says where to run."""
+    parser.add_argument(
+        "--device", metavar="D", default="auto", help="auto, cpu, cuda or mps (default: auto)"
+    )
+
+
+def load_model(arguments: argparse.Namespace) -> TwoTower:
+    """The model that `add_model` chose."""
+    from soundspot.checkpoint import load
+
+    return load(arguments.model)
+
+
+def write_json(target: str, data: Any) -> None:
+    """Print (target -), or write beside and rename."""
+    text = json.dumps(data, indent=2)
+    if target == "-":
+        print(text)
+        return
+    from soundspot.files import write_beside
+
+    with write_beside(target) as beside:
+        beside.write_text(text + "\n")

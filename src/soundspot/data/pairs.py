@@ -1,0 +1,103 @@
+"""What training reads: pictures and sounds, and which were recorded together. Nothing else.
+
+Two layouts:
+
+- a manifest (JSON Lines): each line's picture and sound belong together; boxes, groups and
+  every other key are never looked at;
+- a folder `DATA` with `DATA/images/SET/*` and `DATA/sounds/SET/*`: any picture of a set may be
+  paired with any sound of it; `DATA/extra_sounds` (sounds of nothing that is seen) may stand
+  beside.
+
+A set's name is used to draw pairs and then forgotten: no class is predicted, and whether two
+pairs come from one set is never asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from soundspot.data.manifest import read_manifest
+from soundspot.errors import TrainingError
+
+PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+SOUNDS = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff"))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pictures and sounds that belong together.
+
+    Args:
+        pictures: for each set, its pictures.
+        sounds: for each set, the indices of its sounds in `all_sounds`.
+        all_sounds: every sound; those after the sets' own belong to no picture.
+        names: of the sets, for the model card; training never reads them.
+    """
+
+    pictures: tuple[tuple[Path, ...], ...]
+    sounds: tuple[tuple[int, ...], ...]
+    all_sounds: tuple[Path, ...]
+    names: tuple[str, ...] = ()
+
+    def draw_set(self, rng: np.random.Generator) -> int:
+        """A set, drawn by the square root of its number of pictures: large sets more often."""
+        weights = np.sqrt([len(pictures) for pictures in self.pictures])
+        return int(rng.choice(len(weights), p=weights / weights.sum()))
+
+
+def read_pairs(source: str | Path) -> Pairs:
+    """Read a manifest (.jsonl) or a folder of sets.
+
+    Raises:
+        TrainingError: nothing to pair.
+        ManifestError: the manifest breaks its format.
+    """
+    path = Path(source)
+    pairs = _from_manifest(path) if path.suffix == ".jsonl" else _from_folder(path)
+    if not pairs.pictures:
+        raise TrainingError(
+            f"{path}: no pairs found; give a manifest (.jsonl) or a folder with images/SET and "
+            "sounds/SET"
+        )
+    return pairs
+
+
+def _from_manifest(path: Path) -> Pairs:
+    samples = [sample for sample in read_manifest(path) if sample.kind == "positive"]
+    return Pairs(
+        pictures=tuple((sample.image,) for sample in samples),
+        sounds=tuple((i,) for i in range(len(samples))),
+        all_sounds=tuple(sample.sound for sample in samples),
+    )
+
+
+def _from_folder(path: Path) -> Pairs:
+    images, sounds = path / "images", path / "sounds"
+    if not (images.is_dir() and sounds.is_dir()):
+        raise TrainingError(f"{path}: a training folder holds images/SET and sounds/SET")
+    pictures: list[tuple[Path, ...]] = []
+    names: list[str] = []
+    numbers: list[tuple[int, ...]] = []
+    heard: list[Path] = []
+    for folder in sorted(images.iterdir()):
+        seen, own = _files(folder, PICTURES), _files(sounds / folder.name, SOUNDS)
+        if seen and own:
+            pictures.append(seen)
+            names.append(folder.name)
+            numbers.append(tuple(range(len(heard), len(heard) + len(own))))
+            heard.extend(own)
+    extra = _files(path / "extra_sounds", SOUNDS)
+    return Pairs(
+        tuple(pictures),
+        tuple(numbers),
+        (*heard, *extra),
+        tuple(names),
+    )
+
+
+def _files(folder: Path, suffixes: frozenset[str]) -> tuple[Path, ...]:
+    """Files under a folder, sorted; none where there is no such folder."""
+    return tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes))

@@ -1,0 +1,229 @@
+"""From pictures and sounds to answers: one road for the API, the command line and the referee.
+
+    media -> tensors -> similarity -> localization map -> boxes and confidence
+
+A picture of any proportions is squeezed to the model's square, and its map is stretched back over
+the very same pixels, so geometry holds exactly. A sound is fitted to the seconds that the model
+hears: its loudest stretch where it is longer, zeros behind it where it is shorter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from soundspot.errors import ModelError, OptionError
+from soundspot.facts import Calibration, ModelFacts, facts_of
+from soundspot.localize import Method, parse
+from soundspot.maps import BOX_THRESHOLD, FloatMap, ScoredBox, boxes, peak, resize_map
+from soundspot.media.audio import as_sound
+from soundspot.media.image import as_picture, fit_picture
+from soundspot.result import Result
+from soundspot.similarity import Question, Similarity, fix_sound
+from soundspot.watch import frozen
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from soundspot.types import Images, Sounds
+
+Picture = NDArray[np.uint8]
+Waveform = NDArray[np.float32]
+
+DEFAULT_METHOD = "input_gradient"
+"""For models whose facts name no method of their own."""
+SILENCE = 1e-4
+"""A sound whose samples all stay below this (-80 dBFS) is silence: nothing can be heard in it."""
+LOUDEST_STEP = 0.1
+"""Seconds between the stretches among which the loudest is sought."""
+
+
+class LocalEvidence(NamedTuple):
+    """What was found in one picture: the raw map, h w at the method's resolution, and scores."""
+
+    map: FloatMap
+    confidence: float
+    similarity: float
+
+
+class Locator:
+    """A model and a method, ready to be asked.
+
+    Args:
+        model: any similarity model; an `nn.Module` is moved to the device.
+        method: an object or its string; None takes the one the model's facts name.
+        device: "auto" (CUDA, else Apple's MPS, else CPU) or a torch device name.
+    """
+
+    def __init__(
+        self, model: Similarity, method: str | Method | None = None, *, device: str = "auto"
+    ) -> None:
+        self.model = model
+        self.facts: ModelFacts = facts_of(model)
+        chosen = (self.facts.method or DEFAULT_METHOD) if method is None else method
+        self.method = parse(chosen) if isinstance(chosen, str) else chosen
+        self.device = pick_device(device)
+        if isinstance(model, torch.nn.Module):
+            model.to(self.device)
+
+    def evidence(
+        self, pictures: Sequence[Picture], sounds: Sequence[Waveform]
+    ) -> list[LocalEvidence]:
+        """Raw evidence for as many pairs as fit into one batch.
+
+        Args:
+            pictures: uint8, H W 3, of any sizes.
+            sounds: float32 mono in [-1, 1] at the model's sample rate, of any lengths. The same
+                array given several times is heard once.
+
+        Raises:
+            MethodError: the method cannot work on this model.
+            ModelError: the model's answer is of the wrong shape, or holds NaN or infinity.
+        """
+        distinct = list({id(sound): sound for sound in sounds}.values())
+        rows = [next(i for i, d in enumerate(distinct) if d is sound) for sound in sounds]
+        with frozen(self.model):
+            question = self.listen(distinct).of(rows)
+            maps, similarities = self.method.explain(question, self.look(pictures))
+        if not bool(torch.isfinite(similarities).all() and torch.isfinite(maps).all()):
+            raise ModelError(f"{self.facts.name}: the answer or its map holds NaN or infinity")
+        calibration = self.facts.calibration or Calibration()
+        confidences = calibration.confidence(similarities).tolist()
+        silent = [bool(np.abs(sound).max(initial=0) < SILENCE) for sound in sounds]
+        return [
+            LocalEvidence(m, 0.0 if s else c, v)
+            for m, c, v, s in zip(
+                maps.float().cpu().numpy(), confidences, similarities.tolist(), silent, strict=True
+            )
+        ]
+
+    @torch.no_grad()
+    def listen(self, sounds: Sequence[Waveform]) -> Question:
+        """Hear sounds; the question can then be asked about any number of pictures."""
+        length = round(self.facts.seconds * self.facts.sample_rate)
+        step = round(LOUDEST_STEP * self.facts.sample_rate)
+        fitted = np.stack([fit_sound(sound, length, step) for sound in sounds])
+        heard: Sounds = torch.from_numpy(fitted).to(self.device)
+        return fix_sound(self.model, heard)
+
+    def look(self, pictures: Sequence[Picture]) -> Images:
+        """Pictures as the model wants them: b 3 size size, RGB in [0, 1]."""
+        side = self.facts.size
+        fitted = np.stack([fit_picture(picture, side, side) for picture in pictures])
+        pixels = torch.from_numpy(fitted).to(self.device).permute(0, 3, 1, 2)
+        return pixels.float().div_(255)
+
+    def result(self, picture: Picture, found: LocalEvidence, seconds: float) -> Result:
+        """Turn raw evidence into the answer about one picture."""
+        calibration = self.facts.calibration or Calibration()
+        values = resize_map(found.map, picture.shape[:2])
+        visible = found.confidence >= calibration.visible
+        threshold = calibration.thresholds.get(repr(self.method))
+        return Result(
+            picture=picture,
+            map=values,
+            boxes=cut(values, threshold, found.confidence) if visible else [],
+            peak=peak(values),
+            confidence=found.confidence,
+            visible=visible,
+            method=repr(self.method),
+            model=self.facts.name,
+            calibrated=self.facts.calibration is not None,
+            seconds=seconds,
+        )
+
+    def locate(self, pictures: Sequence[Picture], sounds: Sequence[Waveform]) -> list[Result]:
+        """Answers for one batch of pairs; `seconds` is the batch's time shared out evenly."""
+        start = time.perf_counter()
+        found = self.evidence(pictures, sounds)
+        each = (time.perf_counter() - start) / len(found)
+        return [self.result(p, f, each) for p, f in zip(pictures, found, strict=True)]
+
+
+def locate(
+    model: Similarity,
+    image: str | Path | Image | NDArray[np.generic],
+    sound: str | Path | tuple[NDArray[np.generic], int],
+    method: str | Method | None = None,
+    *,
+    device: str = "auto",
+) -> Result:
+    """Find where in a picture a sound comes from.
+
+    Args:
+        model: what `soundspot.load` gave, or any function `similarity(images, sounds)`.
+        image: a file, a Pillow picture, or an array (H W, H W 3 or H W 4).
+        sound: a file (a video's sound track too), or (samples, rate in Hz).
+        method: as `soundspot methods` lists them, such as "occlusion(patch=48)".
+        device: "auto", "cpu", "cuda" or "mps".
+
+    Raises:
+        MediaError: the picture or the sound cannot be read.
+        OptionError: unknown method, option or device.
+        MethodError: the method cannot work on this model.
+    """
+    locator = Locator(model, method, device=device)
+    picture = as_picture(image)
+    heard = as_sound(sound, locator.facts.sample_rate)
+    return locator.locate([picture], [heard])[0]
+
+
+def cut(values: FloatMap, threshold: float | None, confidence: float) -> list[ScoredBox]:
+    """Boxes of one map: cut at an absolute raw value, or at half of the map's own range.
+
+    A box's score is the confidence times the mean, within the box's component, of the map
+    brought to [0, 1].
+    """
+    low, span = float(values.min()), float(np.ptp(values))
+    if span <= 0:
+        return []
+    relative = BOX_THRESHOLD if threshold is None else (threshold - low) / span
+    found = boxes((values - low) / np.float32(span), relative)
+    return [ScoredBox(box, score * confidence) for box, score in found]
+
+
+def fit_sound(sound: Waveform, length: int, step: int) -> Waveform:
+    """Bring a sound to `length` samples: its loudest stretch, or zeros behind it."""
+    if len(sound) <= length:
+        return np.pad(sound, (0, length - len(sound)))
+    energy = np.concatenate(([0.0], np.cumsum(np.square(sound, dtype=np.float64))))
+    starts = np.arange(0, len(sound) - length + 1, step)
+    loudest = int(starts[np.argmax(energy[starts + length] - energy[starts])])
+    return sound[loudest : loudest + length]
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device that a name means.
+
+    Raises:
+        OptionError: no such device, or not on this machine.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    kind = name.split(":")[0]
+    if kind not in available:
+        raise OptionError(f"unknown device {name!r}; there are auto, {', '.join(available)}")
+    try:
+        device = torch.device(name)
+        there = available[kind] and (device.index or 0) < _count(kind)
+    except RuntimeError:  # such as "cpu:first"
+        there = False
+    if not there:
+        usable = ", ".join(k for k, there in available.items() if there)
+        raise OptionError(f"device {name!r} is not available on this machine; use {usable}")
+    return device
+
+
+def _count(kind: str) -> int:
+    return torch.cuda.device_count() if kind == "cuda" else 1

@@ -1,0 +1,1 @@
+"""The world <-> arrays: pictures and sounds, in and out."""

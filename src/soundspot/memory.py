@@ -1,0 +1,36 @@
+"""Keep freed memory: large tensors then cost no page faults the second time.
+
+glibc hands every freed block of more than a few megabytes back to the system, and each new tensor
+of that size is paid for in page faults: on machines where those are slow, more than the
+arithmetic. `keep_freed` raises the thresholds through `mallopt`. It must run before torch
+allocates; on other C libraries it does nothing. `benchmarks/methods.py` measures the ratio.
+
+The command line does this for itself. A library has no business doing it, so `import soundspot`
+does not. Set SOUNDSPOT_KEEP_MALLOC=1 to leave the C library as it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+"""Names of glibc's malloc.h."""
+TRIM = 2**31 - 1
+"""Bytes of free memory at the top of the heap before any of it is given back."""
+PAD = 64 * 2**20
+"""Bytes by which the heap grows at a time beyond what is asked for."""
+
+
+def keep_freed() -> bool:
+    """Raise glibc's thresholds; returns whether they were raised."""
+    if os.environ.get("SOUNDSPOT_KEEP_MALLOC") or not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:
+        return False
+    return all(
+        mallopt(*pair) for pair in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, TRIM), (M_TOP_PAD, PAD))
+    )

@@ -1,0 +1,117 @@
+"""Every training sound heard once, in several variations: embeddings to draw from.
+
+The sound tower stands still while pictures are learned (`soundspot.distill` made it before), so
+hearing a recording again at each step would only cost time. The bank holds, for each recording,
+its embedding as it is and in `VIEWS` varied stretches (cut, filtered, reverberated, under noise,
+at other levels), and those of noise and of silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from soundspot.augment_sounds import Wave, colour, cut, decibels, noise, rms, some, trim, uniform
+from soundspot.checkpoint import read_checkpoint, write_checkpoint
+from soundspot.data.pairs import Pairs
+from soundspot.media.audio import read_sound
+from soundspot.towers.logmel_cnn import SAMPLE_RATE, LogMelCNN
+
+VIEWS = 6
+STRETCH = 4 * SAMPLE_RATE
+"""Samples of a varied stretch: 4 s."""
+WHOLE = 10 * SAMPLE_RATE
+"""Samples of a recording heard as it is, zeros behind it where it is shorter: 10 s."""
+NOISES = 400
+SILENT_NOISES = 0.15
+"""Share of the noises that are digital silence."""
+NOISE_DB = (-75.0, -3.0)
+GAIN_DB = (-40.0, 0.0)
+UNDER_NOISE_DB = (5.0, 35.0)
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class SoundBank:
+    """Embeddings of the training sounds.
+
+    Args:
+        whole: n d, each recording as it is.
+        views: n v d, each recording varied.
+        empty: k d, noises of every colour and level, and silence.
+    """
+
+    whole: Tensor
+    views: Tensor
+    empty: Tensor
+
+    @property
+    def centred(self) -> Tensor:
+        """Unit vectors n d about their mean, whose cosines tell how alike two sounds are."""
+        return F.normalize(self.whole - self.whole.mean(0), dim=1)
+
+
+def open_bank(tower: LogMelCNN, pairs: Pairs, folder: Path) -> SoundBank:
+    """Hear everything, or read what an earlier start of the same run heard."""
+    kept, fields = folder / "sounds.safetensors", SoundBank.__dataclass_fields__
+    if kept.exists():
+        _, tensors = read_checkpoint(kept, "sound_bank")
+        return SoundBank(**{name: tensors[name] for name in fields})
+    bank = hear_all(tower.eval(), pairs.all_sounds)
+    write_checkpoint(kept, {name: getattr(bank, name) for name in fields}, {"kind": "sound_bank"})
+    return bank
+
+
+@torch.no_grad()
+def hear_all(tower: LogMelCNN, paths: Sequence[Path], seed: int = 0) -> SoundBank:
+    """Embed every recording, its variations, and noises."""
+    rng, dice = np.random.default_rng(seed), Generator().manual_seed(seed)
+    waves = [read_sound(path, SAMPLE_RATE) for path in tqdm(paths, "reading sounds")]
+    whole = [tower.embed(_fit(wave)) for wave in tqdm(waves, "hearing sounds")]
+    trimmed = [trim(wave) if len(trim(wave)) else wave for wave in waves]
+    order = np.repeat(np.arange(len(waves)), VIEWS)
+    views = [
+        tower.embed(_vary(_cut(trimmed, order[i : i + BATCH], rng), dice))
+        for i in tqdm(range(0, len(order), BATCH), "hearing variations")
+    ]
+    empty = [tower.embed(_empty(BATCH, dice)) for _ in range(0, NOISES, BATCH)]
+    return SoundBank(
+        torch.cat(whole),
+        torch.cat(views).reshape(len(waves), VIEWS, -1),
+        torch.cat(empty),
+    )
+
+
+def _fit(wave: Wave) -> Tensor:
+    return torch.from_numpy(np.pad(wave[:WHOLE], (0, max(0, WHOLE - len(wave)))))[None]
+
+
+def _cut(waves: Sequence[Wave], picks: np.ndarray[tuple[int], np.dtype[np.int64]],
+         rng: np.random.Generator) -> Tensor:  # fmt: skip
+    return torch.from_numpy(np.stack([cut(waves[int(i)], STRETCH, rng) for i in picks]))
+
+
+def _vary(x: Tensor, dice: Generator) -> Tensor:
+    """Filter some, cover some with noise, set every one to a random level."""
+    rows = some(len(x), 0.4, dice)
+    x[rows] = colour(x[rows], dice)
+    rows = some(len(x), 0.4, dice)
+    level = decibels(-uniform(len(rows), *UNDER_NOISE_DB, dice))
+    x[rows] = x[rows] + noise(len(rows), x.shape[1], dice) * level * rms(x[rows])
+    loudest = x.abs().amax(1, keepdim=True).clamp(min=1e-6)
+    return x / loudest * decibels(uniform(len(x), *GAIN_DB, dice))
+
+
+def _empty(count: int, dice: Generator) -> Tensor:
+    """Noise of every colour and level; some of it digital silence."""
+    x = noise(count, STRETCH, dice)
+    x = x * decibels(uniform(count, *NOISE_DB, dice))
+    x[some(count, SILENT_NOISES, dice)] = 0
+    return x.clamp(-1, 1)

@@ -1,0 +1,1 @@
+"""Encoders, one file each: a picture or a sound to features at positions."""

@@ -1,0 +1,241 @@
+"""Checkpoints: what was saved comes back, and whatever else is handed in gets one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from soundspot import checkpoint
+from soundspot.errors import CheckpointError
+from soundspot.facts import Calibration, ModelFacts
+from soundspot.models import TwoTower
+
+FACTS = ModelFacts(
+    name="tiny",
+    size=64,
+    seconds=1.5,
+    calibration=Calibration(2.0, -1.0, 0.6, {"grad_cam": 0.25}),
+    method="guided_backprop",
+    heard=("bells", "dogs"),
+)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 64, 64, generator=generator)
+    return images, 0.2 * torch.randn(2, 16_000, generator=generator)
+
+
+def refused(path: Path | str, **options: Any) -> str:
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load(path, **options)
+    text = str(error.value)
+    assert "\n" not in text
+    assert len(text) < 500
+    return text
+
+
+def test_what_was_saved_comes_back(two_tower: TwoTower, tmp_path: Path, pair: Any) -> None:
+    facts, two_tower.facts = two_tower.facts, FACTS
+    try:
+        checkpoint.save(two_tower, tmp_path / "tiny.safetensors", half=False, trained="never")
+    finally:
+        two_tower.facts = facts
+    loaded = checkpoint.load(tmp_path / "tiny.safetensors")
+    assert loaded.facts == FACTS
+    assert loaded.config == two_tower.config
+    assert not any(module.training for module in loaded.modules())
+    for (name, ours), (other, theirs) in zip(
+        two_tower.state_dict().items(), loaded.state_dict().items(), strict=True
+    ):
+        assert name == other
+        assert torch.equal(ours, theirs), name
+    with torch.no_grad():
+        assert torch.equal(two_tower(*pair), loaded(*pair))
+    header = checkpoint.read_header(tmp_path / "tiny.safetensors")
+    assert header["version"] == checkpoint.VERSION
+    assert header["notes"] == {"trained": "never"}
+
+
+def test_half_precision_is_close(two_tower: TwoTower, model_file: Path, pair: Any) -> None:
+    loaded = checkpoint.load(model_file)
+    assert all(v.dtype == torch.float32 for v in loaded.parameters())
+    size = sum(v.numel() * v.element_size() for v in two_tower.state_dict().values())
+    assert model_file.stat().st_size < 0.52 * size
+    with torch.no_grad():
+        torch.testing.assert_close(two_tower(*pair), loaded(*pair), rtol=0, atol=5e-3)
+
+
+def test_the_name_is_the_files(model_file: Path) -> None:
+    assert checkpoint.load(str(model_file)).facts.name == "tiny"
+
+
+# --- files that are no checkpoint of a model -------------------------------------------------
+
+
+def with_header(path: Path, header: object, data: bytes = b"") -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def test_files_that_are_not_ours(tmp_path: Path, model_file: Path) -> None:
+    whole = model_file.read_bytes()
+    path = tmp_path / "x.safetensors"
+    for data in (
+        b"\x07",
+        b"\0" * 8,
+        os.urandom(4000),
+        b"\xff" * 4000,
+        pickle.dumps({"weights": [1, 2, 3]}),
+        struct.pack("<Q", 2**62) + b"{}",
+        struct.pack("<Q", 99_999_999) + b"{}",
+        whole[:1000],
+        b"PK\x03\x04" + whole[:100],
+        np.random.default_rng(0).bytes(8),
+    ):
+        path.write_bytes(data)
+        assert "not a soundspot checkpoint" in refused(path), data[:20]
+    for header in (
+        [],
+        {},
+        "text",
+        {"__metadata__": None},
+        {"__metadata__": {"soundspot": "not json"}},
+        {"__metadata__": {"soundspot": "[]"}},
+        {"__metadata__": {"soundspot": {"version": 1}}},
+        {"__metadata__": {"other": "{}"}},
+        b"[" * 100_000,
+        b"\xff\xfe{}",
+    ):
+        assert "not a soundspot checkpoint" in refused(with_header(path, header)), header
+
+
+def test_safetensors_of_somebody_else(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(3)}, tmp_path / "other.safetensors", {"format": "pt"})
+    assert "not a soundspot checkpoint" in refused(tmp_path / "other.safetensors")
+
+
+def test_cut_short(tmp_path: Path, model_file: Path) -> None:
+    whole = model_file.read_bytes()
+    for length in (len(whole) - 1, len(whole) // 2, 100_000):
+        (tmp_path / "cut.safetensors").write_bytes(whole[:length])
+        assert "cut short or damaged" in refused(tmp_path / "cut.safetensors")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    assert "neither a model" in refused(tmp_path / "nowhere.safetensors")
+    assert "neither a model" in refused("defualt")
+    assert "neither a model" in refused("x" * 300)
+    assert "neither a model" in refused("nul\0byte")
+    assert "folder" in refused(tmp_path)
+    (tmp_path / "empty").touch()
+    assert "empty" in refused(tmp_path / "empty")
+    assert "folder" in refused("")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes")
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "regular file" in refused(tmp_path / "pipe")
+
+
+GOOD: dict[str, Any] = {
+    "version": 1,
+    "kind": "model",
+    "model": "two_tower",
+    "config": {"embedding": 256, "hidden": 512, "pool": "top_share"},
+    "facts": {"name": "n", "size": 64},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"version": "1"}, "version 1"),
+        ({"version": None}, "version None"),
+        ({"kind": "distillation"}, "holds a 'distillation' checkpoint where a 'model'"),
+        ({"kind": None}, "holds a None checkpoint"),
+        ({"model": "three_tower"}, "do not fit"),
+        ({"model": ["two_tower"]}, "do not fit"),
+        ({"config": {"pool": "median"}}, "unknown pool 'median'"),
+        ({"config": {"embedding": -5}}, "at least 1"),
+        ({"config": {"embedding": "x"}}, "do not fit"),
+        ({"config": {"embedding": 2.5}}, "do not fit"),
+        ({"config": {"colour": 1}}, "colour"),
+        ({"config": [1]}, "do not fit"),
+        ({"config": None}, "do not fit"),
+        ({"config": {"embedding": 8}}, "do not fit"),
+        ({"facts": []}, "do not fit"),
+        ({"facts": "x"}, "do not fit"),
+        ({"facts": {"size": 0}}, "above zero"),
+        ({"facts": {"size": "64"}}, "do not fit"),
+        ({"facts": {"heard": 5}}, "do not fit"),
+        ({"facts": {"calibration": {"scale": -1}}}, "calibration"),
+        ({"facts": {"calibration": [1]}}, "do not fit"),
+        ({"facts": {"sice": 64}}, "sice"),
+        ({}, "do not fit"),
+    ],
+)
+def test_headers_that_do_not_fit(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    """Right but for one thing each; and the last is all right, but the weights are missing."""
+    header = {**GOOD, **change}
+    path = tmp_path / "x.safetensors"
+    save_file({"weight": torch.zeros(3)}, path, {"soundspot": json.dumps(header)})
+    assert message in refused(path)
+
+
+def test_weights_that_do_not_fit(tmp_path: Path, two_tower: TwoTower) -> None:
+    state = two_tower.state_dict()
+    state["coarse.bias"] = torch.zeros(7)
+    path = tmp_path / "x.safetensors"
+    header = {k: v for k, v in GOOD.items() if k != "version"}
+    checkpoint.write_checkpoint(path, state, header)
+    assert "coarse.bias" in refused(path)
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def test_nothing_half_written(
+    two_tower: TwoTower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"what was there before")
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:1000])
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CheckpointError, match="no space left on device"):
+        checkpoint.save(two_tower, path)
+    assert path.read_bytes() == b"what was there before"
+    assert os.listdir(tmp_path) == ["m.safetensors"]
+
+
+def test_places_that_cannot_be_written(two_tower: TwoTower, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "m.safetensors", tmp_path):
+        with pytest.raises(CheckpointError):
+            checkpoint.save(two_tower, path)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_only_our_models_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds one of two_tower, not a Linear"):
+        checkpoint.save(nn.Linear(1, 1), tmp_path / "m.safetensors")  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == []

