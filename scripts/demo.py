@@ -25,14 +25,14 @@ def main() -> None:
     picture = SAMPLES / "chelsea.png"
     print(f"Where in {picture.relative_to(ROOT)} does the sound come from?")
     for name, sound in (
-        ("a meow (samples/cat.mp3)", SAMPLES / "cat.mp3"),
-        ("barking (samples/dog.mp3)", SAMPLES / "dog.mp3"),
+        ("meow", SAMPLES / "meow.flac"),
+        ("bark", SAMPLES / "dog.mp3"),
         ("silence", (np.zeros(5 * RATE, np.float32), RATE)),
     ):
         result = soundspot.locate(model, picture, sound)
-        out = OUT / f"{name.split()[-1].strip('()').replace('samples/', '').split('.')[0]}.png"
+        out = OUT / f"{name}.png"
         result.save(out)
-        print(f"  {name:26} -> {result}\n{'':30}drawn in {out.relative_to(ROOT)}")
+        print(f"  {name:8} {result}\n{'':10} drawn in {out.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -440,7 +440,7 @@ def test_lists(run: Run) -> None:
 def test_help(run: Run) -> None:
     code, out, err = run("--help")
     assert (code, err) == (0, "")
-    for name in COMMANDS:
+    for name in (command.__name__.rpartition(".")[2] for command in COMMANDS):
         assert f"  {name}" in out
         code, text, err = run(name, "--help")
         assert (code, err) == (0, "")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from planted import NETWORKS, PlantedCNN, Scene, TwoTowers, WithBatchNorm, pixelwise, scene
 from soundspot.errors import ModelError
-from soundspot.models import TwoTower
+from soundspot.models.two_tower import TwoTower, TwoTowerConfig
 from soundspot.similarity import (
     AskedAnew,
     FixesSound,
@@ -170,19 +170,37 @@ def test_questions_of_models_that_hear_once(planted: Scene, two_tower: TwoTower)
     assert isinstance(ours, OffersFeatureStrength)
 
 
-def test_our_models_map_is_what_its_similarity_pools(two_tower: TwoTower) -> None:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(2, 3, 64, 96, generator=generator)
-    sounds = 0.1 * torch.randn(2, 16_000, generator=generator)
+def test_our_models_map_and_similarity_follow_their_formulas() -> None:
+    """Position by position, as the docstring of `models.two_tower` writes them."""
+    torch.manual_seed(0)
+    model = TwoTower(TwoTowerConfig(softness=20.0, contrast=0.5)).eval()
+    model.mean_sound.uniform_(0, 0.1)
+    model.expected.normal_(0, 0.1)
+    images = torch.rand(2, 3, 64, 96)
+    sounds = 0.1 * torch.randn(2, 16_000)
     with torch.no_grad():
-        question = two_tower.fix_sound(sounds)
+        question = model.fix_sound(sounds)
         maps, similarities = question.own_map(images)
-        positions = two_tower.encode_images(images)
-        heard, presence = two_tower.encode_sounds(sounds)
+        fine, coarse = model.image_tower(images)
+        context = torch.nn.functional.interpolate(
+            model.coarse(coarse), size=(4, 6), mode="bilinear", align_corners=False
+        )
+        z = (model.fine(fine) + context).clamp(min=0)
+        features = model.sound_tower.embed(sounds)
+        hidden = model.sound_hidden(features).clamp(min=0)
+        q = model.sound_head(hidden).clamp(min=0) + 1e-4
+        q = q / q.norm(dim=1, keepdim=True)
+        audible = model.audible(features)[:, 0]
         strength = question.feature_strength(images)
     assert maps.shape == (2, 4, 6)
     assert strength.shape == (2, 2, 3)
-    cosines = torch.cosine_similarity(positions, heard[:, :, None, None], dim=1)
-    torch.testing.assert_close(maps, cosines)
-    best = maps.flatten(1).sort(1, descending=True).values[:, :2].mean(1)
-    torch.testing.assert_close(similarities, 10 * best + presence)
+    for row in range(2):
+        for y in range(4):
+            for x in range(6):
+                p = z[row, :, y, x] / torch.sqrt(z[row, :, y, x].square().sum() + 400.0)
+                match = p @ (q[row] - 0.5 * model.mean_sound)
+                assert float(maps[row, y, x]) == pytest.approx(float(match), abs=1e-5)
+        best = maps[row].flatten().sort(descending=True).values[:2].mean()
+        expected = q[row] @ model.expected[:-1] + model.expected[-1]
+        logit = 10 * (best - expected) + audible[row].sigmoid().log()
+        assert float(similarities[row]) == pytest.approx(float(logit), abs=1e-4)

@@ -21,7 +21,6 @@ from torch import Tensor
 from soundspot.augment_scenes import Rectangle, compose
 from soundspot.data.pairs import Pairs
 from soundspot.errors import MediaError
-from soundspot.losses.region_contrast import alike
 from soundspot.media.image import Picture, read_picture
 from soundspot.sound_bank import SoundBank
 
@@ -51,7 +50,6 @@ class Batch:
         scenes: n, the scene of each region.
         regions: n P, the positions of each region.
         sounds: n d, embeddings of the sounds drawn for the regions.
-        weights: n n, how much sound j counts as wrong for region i.
         audible, empty: k d, embeddings of recordings, and of noise and silence.
     """
 
@@ -59,7 +57,6 @@ class Batch:
     scenes: Tensor
     regions: Tensor
     sounds: Tensor
-    weights: Tensor
     audible: Tensor
     empty: Tensor
 
@@ -83,7 +80,6 @@ class Batches:
 
     def __init__(self, pairs: Pairs, bank: SoundBank, options: TrainOptions) -> None:
         self.pairs, self.bank, self.options = pairs, bank, options
-        self.centred = bank.centred
         self.deviation = bank.whole.std(0).mean()
         self.unreadable: set[Path] = set()
 
@@ -103,13 +99,11 @@ class Batches:
         for _ in range(self.options.scenes):
             self._add_scene(draft, rng)
         pixels = torch.from_numpy(np.stack(draft.pixels)).permute(0, 3, 1, 2)
-        alone = self.centred[draft.sounds]
         return Batch(
             pixels.float().div_(255).contiguous(memory_format=torch.channels_last),
             torch.tensor(draft.scenes),
             torch.stack(draft.regions),
             self._hear(draft.sounds, rng),
-            alike(alone, alone),
             self._hear(rng.integers(len(self.bank.whole), size=self.options.gate), rng),
             self.bank.empty[rng.integers(len(self.bank.empty), size=self.options.gate)],
         )

@@ -1,7 +1,7 @@
 """Distillation: train our small sound tower to say what a teacher says (Hinton et al., 2015).
 
-    python -m soundspot.distill --sounds DATA/train/sounds DATA/train/extra_sounds \
-        --teacher DATA/teacher/yamnet.safetensors --out RUN --steps 8000
+    soundspot distill DATA/train/sounds DATA/train/extra_sounds \
+        --teacher DATA/teacher/yamnet.safetensors --out RUN
 
 The student starts from random weights and sees no label. The teacher, YAMNet, was trained with
 the labels of AudioSet: what is learned here is declared as distilled from it.
@@ -21,7 +21,6 @@ with the weights of an uninterrupted one.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
@@ -357,24 +356,3 @@ def distill(
             save(out, learner, run, said)
             said = []
     return out / TOWER_FILE
-
-
-def main() -> None:
-    """Parse the command line and distill."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sounds", type=Path, nargs="+", required=True, help="folders of audio")
-    parser.add_argument("--teacher", type=Path, required=True, help="yamnet.safetensors")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--steps", type=int, default=5000, help="updates in all")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=64, help="stretches of two windows")
-    parser.add_argument("--bfloat16", action="store_true", help="half the time where supported")
-    parser.add_argument("--save-every", type=int, default=240, help="updates from save to save")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = vars(parser.parse_args())
-    torch.set_num_threads(options.pop("threads"))
-    tqdm.write(str(distill(**options)))
-
-
-if __name__ == "__main__":
-    main()

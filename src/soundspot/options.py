@@ -16,7 +16,7 @@ def _option(default: Any, says: str) -> Any:
 class TrainOptions:
     """Options of `soundspot train`; each field's meaning is its `help`."""
 
-    steps: int = _option(4500, "steps in all")
+    steps: int = _option(320, "steps in all")
     scenes: int = _option(32, "scenes in a batch")
     side: int = _option(224, "side of a scene in pixels")
     rate: float = _option(1e-3, "learning rate of the projections")
@@ -25,7 +25,7 @@ class TrainOptions:
     still: int = _option(8, "first blocks of the picture tower that keep their weights")
     gate: int = _option(32, "recordings, and noises or silences, to tell apart in a batch")
     seed: int = _option(0, "of everything random")
-    save_every: int = _option(250, "steps between checkpoints")
+    save_every: int = _option(80, "steps between checkpoints")
 
     def __post_init__(self) -> None:
         """Check the ranges."""

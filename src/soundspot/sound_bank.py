@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 from tqdm import tqdm
 
@@ -51,11 +50,6 @@ class SoundBank:
     whole: Tensor
     views: Tensor
     empty: Tensor
-
-    @property
-    def centred(self) -> Tensor:
-        """Unit vectors n d about their mean, whose cosines tell how alike two sounds are."""
-        return F.normalize(self.whole - self.whole.mean(0), dim=1)
 
 
 def open_bank(tower: LogMelCNN, pairs: Pairs, folder: Path) -> SoundBank:

@@ -171,9 +171,7 @@ class _Run:
         q, _ = self.model.project_sounds(batch.sounds)
         positions = self.model.encode_images(batch.pixels).flatten(2)
         maps = torch.einsum("rdp,sd->rsp", positions[batch.scenes], q)
-        where = region_contrast(
-            pool_regions(maps, batch.regions), batch.weights, self.log_sharpness
-        )
+        where = region_contrast(pool_regions(maps, batch.regions), self.log_sharpness)
         _, audible = self.model.project_sounds(batch.audible)
         _, empty = self.model.project_sounds(batch.empty)
         return where + F.softplus(-audible).mean() + F.softplus(empty).mean()

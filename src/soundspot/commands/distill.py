@@ -14,8 +14,9 @@ def define(parser: argparse.ArgumentParser) -> None:
     add("sounds", metavar="SOUNDS", nargs="+", type=Path, help="folders of recordings")
     add("--teacher", metavar="FILE", type=Path, required=True, help="yamnet.safetensors")
     add("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
-    add("--steps", metavar="N", type=int, default=3000, help="steps in all (default: 3000)")
-    add("--seed", metavar="N", type=int, default=0, help="of everything random")
+    add("--steps", metavar="N", type=int, default=5900, help="steps in all (default: 5900)")
+    add("--seed", metavar="N", type=int, default=0, help="of everything random (default: 0)")
+    add("--bfloat16", action="store_true", help="half the time where processors support it")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         steps=arguments.steps,
         seed=arguments.seed,
+        bfloat16=arguments.bfloat16,
     )
     print(f"trained: {path}")
     return 0
