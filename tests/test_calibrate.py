@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from soundspot.calibrate import expected_error, fit_logistic, mean_iou
+from soundspot.calibrate import covered, expected_error, fit_logistic, mean_iou
 
 
 def test_the_fit_recovers_a_known_logistic() -> None:
@@ -40,3 +40,12 @@ def test_mean_iou_of_half_a_mask() -> None:
     half[0, 2:] = False
     assert mean_iou(half, truth) == pytest.approx(0.5)
     assert mean_iou(truth, truth) == 1.0
+
+
+def test_the_covered_area_is_that_of_the_boxes() -> None:
+    values = np.zeros((20, 30), np.float32)
+    values[5:10, 4:8] = 1.0
+    values[5, 8:20] = 1.0
+    expected = np.zeros((20, 30), bool)
+    expected[5:10, 4:20] = True
+    assert np.array_equal(covered(values, 0.5), expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -239,3 +240,14 @@ def test_only_our_models_are_saved(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds one of two_tower, not a Linear"):
         checkpoint.save(nn.Linear(1, 1), tmp_path / "m.safetensors")  # type: ignore[arg-type]
     assert os.listdir(tmp_path) == []
+
+
+def test_weights_beyond_half_precision_are_refused(two_tower: TwoTower, tmp_path: Path) -> None:
+    large = copy.deepcopy(two_tower)
+    with torch.no_grad():
+        large.coarse.weight[0, 0] = 1e6
+    with pytest.raises(CheckpointError, match=r"coarse\.weight is not finite as stored"):
+        checkpoint.save(large, tmp_path / "large.safetensors")
+    assert not (tmp_path / "large.safetensors").exists()
+    checkpoint.save(large, tmp_path / "large.safetensors", half=False)
+    assert bool((checkpoint.load(tmp_path / "large.safetensors").coarse.weight[0, 0] == 1e6).all())

@@ -111,3 +111,25 @@ def test_it_reaches_its_bars_on_validation(model: TwoTower, shared_data: Path) -
     assert best["auroc/silence"] >= 0.95
     assert best["auroc/noise"] >= 0.95
     assert best["auroc/offscreen"] >= 0.80
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss are Linux's")
+def test_a_photograph_of_twelve_megapixels_fits_in_memory(tmp_path: Path) -> None:
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((4000, 3000)).save(tmp_path / "big.jpg")
+    code = (
+        "import resource, sys\n"
+        "from soundspot.cli import main\n"
+        "code = main(sys.argv[1:])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        "sys.exit(code)\n"
+    )
+    sound = str(SAMPLES / "meow.flac")
+    outputs = ["-o", str(tmp_path / "o.png"), "--map", str(tmp_path / "map.npy")]
+    command = [sys.executable, "-c", code, "locate", str(tmp_path / "big.jpg"), sound, *outputs]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(run.stdout.split()[-1]) <= 1200
+    assert np.load(tmp_path / "map.npy").shape == (3000, 4000)

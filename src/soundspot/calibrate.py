@@ -6,7 +6,7 @@
   tell pairs with a visible source from silence, noise and off-screen sounds, both sides with
   equal weight;
 - a threshold for the method (and for the model's own map): of `CANDIDATES` raw values the one
-  whose masks meet the true boxes best (mean IoU).
+  whose *boxes*, as users get them, meet the true boxes best (mean IoU of the areas they cover).
 
 Two numbers and a threshold are fitted to the data given, so figures measured on the same data
 are those of a model that was *chosen* on it: judge on other data.
@@ -28,14 +28,14 @@ from soundspot.checkpoint import load, read_header, save
 from soundspot.data.manifest import read_manifest
 from soundspot.errors import ManifestError
 from soundspot.facts import Calibration
-from soundspot.locating import Locator
+from soundspot.locating import Locator, cut
 from soundspot.maps import FloatMap, resize_map
 from soundspot.media.audio import read_sound
 from soundspot.media.image import read_picture
 from soundspot.metrics.overlap import truth_mask
 from soundspot.types import Sample
 
-CANDIDATES = 101
+CANDIDATES = 51
 """Thresholds tried, between the least and the largest value seen."""
 SIDE = 128
 """Maps and truths are compared at this size."""
@@ -102,7 +102,7 @@ def calibrate(
     seen, unseen = (similarities(own, group) for group in (positives, negatives))
     scale, bias = fit_logistic(seen, unseen)
     calibration = Calibration(
-        scale, bias, thresholds={name: cut for name, (cut, _) in cuts.items()}
+        scale, bias, thresholds={name: value for name, (value, _) in cuts.items()}
     )
     model.facts = replace(model.facts, calibration=calibration)
     notes = read_header(checkpoint).get("notes", {})
@@ -154,7 +154,7 @@ def expected_error(positives: NDArray[np.float64], negatives: NDArray[np.float64
 
 
 def best_cut(locator: Locator, samples: Sequence[Sample]) -> tuple[float, float]:
-    """The raw value at which masks meet the boxes best, and the mean IoU there."""
+    """The raw value at which the boxes cut out meet the true ones best, and the mean IoU there."""
     rate = locator.facts.sample_rate
     maps: list[FloatMap] = []
     truths: list[NDArray[np.bool_]] = []
@@ -162,11 +162,23 @@ def best_cut(locator: Locator, samples: Sequence[Sample]) -> tuple[float, float]
         found = locator.evidence([read_picture(sample.image)], [read_sound(sample.sound, rate)])
         maps.append(resize_map(found[0].map, (SIDE, SIDE)))
         truths.append(truth_mask(sample.boxes, SIDE, SIDE))
-    values, truth = np.stack(maps), np.stack(truths)
-    candidates = np.linspace(values.min(), values.max(), CANDIDATES)
-    scores = [mean_iou(values >= cut, truth) for cut in candidates]
+    truth = np.stack(truths)
+    candidates = np.linspace(np.min(maps), np.max(maps), CANDIDATES)
+    scores = [
+        mean_iou(np.stack([covered(map_, value) for map_ in maps]), truth)
+        for value in tqdm(candidates, "thresholds")
+    ]
     best = int(np.argmax(scores))
     return float(candidates[best]), scores[best]
+
+
+def covered(values: FloatMap, threshold: float) -> NDArray[np.bool_]:
+    """The area within the boxes that a threshold cuts out of a map, h w."""
+    height, width = values.shape
+    area = np.zeros((height, width), bool)
+    for (x0, y0, x1, y1), _ in cut(values, threshold, 1.0):
+        area[int(y0) : int(y1), int(x0) : int(x1)] = True
+    return area
 
 
 def mean_iou(masks: NDArray[np.bool_], truths: NDArray[np.bool_]) -> float:

@@ -114,7 +114,8 @@ def save(model: TwoTower, path: str | Path, *, half: bool = True, **notes: objec
         notes: whatever else the header should say (JSON), such as how it was trained.
 
     Raises:
-        CheckpointError: the model is none of ours, or the disk refuses.
+        CheckpointError: the model is none of ours, its weights do not fit into float16 (or are
+            not finite), or the disk refuses.
     """
     names = {kind: name for name, kind in MODELS.items()}
     if type(model) not in names:
@@ -124,6 +125,9 @@ def save(model: TwoTower, path: str | Path, *, half: bool = True, **notes: objec
     tensors = model.state_dict()
     if half:
         tensors = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+    wild = [k for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
+    if wild:
+        raise CheckpointError(f"{path}: {wild[0]} is not finite as stored; try half=False")
     header = {"kind": "model", "model": names[type(model)], "config": model.describe()}
     write_checkpoint(path, tensors, {**header, "facts": asdict(model.facts), "notes": notes})
 
