@@ -19,16 +19,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
 import soundspot
 from soundspot.facts import facts_of
 from soundspot.localize import parse
+from soundspot.memory import keep_freed
 from soundspot.similarity import fix_sound
-from soundspot.types import Images
 from soundspot.watch import frozen
+
+if TYPE_CHECKING:
+    from soundspot.types import Images
 
 Tasks: TypeAlias = dict[str, Callable[[], object]]
 
@@ -54,6 +57,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="side of the picture (default: the model's)")
     parser.add_argument("--forward-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    keep_freed()
     model = soundspot.load(arguments.model)
     facts = facts_of(model)
     side = arguments.size or facts.size
@@ -102,7 +106,7 @@ def in_turn(base: Callable[[], object], tasks: Tasks, rounds: int) -> dict[str, 
     for task in (base, *tasks.values()):
         task()
     for _ in range(rounds):
-        reference = min(seconds(base), seconds(base))
+        reference = (seconds(base) + seconds(base)) / 2
         for name, task in tasks.items():
             ratios[name].append(seconds(task) / reference)
     return {name: statistics.median(values) for name, values in ratios.items()}

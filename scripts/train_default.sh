@@ -3,7 +3,7 @@
 #
 #   scripts/train_default.sh DATA RUN
 #
-# DATA holds train/ (images/SET, sounds/SET, extra_sounds, extra_images), val/ (pairs.jsonl,
+# DATA holds train/ (images/SET, sounds/SET, extra_sounds), val/ (pairs.jsonl,
 # negatives.jsonl) and teacher/yamnet.safetensors; RUN is a folder for all that comes of it.
 # Stopped at any point and started again, it goes on where it was. Needs soundspot[train].
 set -euo pipefail

@@ -15,6 +15,7 @@ from planted import DEAF, NETWORKS, PlantedCNN, Scene, TwoTowers, WithBatchNorm,
 from soundspot.errors import MethodError, ModelError, OptionError
 from soundspot.localize import METHODS, parse
 from soundspot.maps import gaussian_blur, peak, resize_maps
+from soundspot.models import TwoTower
 from soundspot.watch import frozen
 
 METHOD_STRINGS = (
@@ -438,3 +439,16 @@ def test_compiled_models(planted: Scene) -> None:
         found = explain(compiled, planted.images, planted.sounds).maps
         expected = explain(model, planted.images, planted.sounds).maps
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["input_gradient", "guided_backprop", "grad_cam"])
+def test_a_question_may_be_explained_under_no_grad(name: str, two_tower: TwoTower) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 64, 64, generator=generator)
+    with torch.no_grad():
+        question = two_tower.fix_sound(0.1 * torch.randn(2, 16_000, generator=generator))
+    method = parse(name)
+    with frozen(two_tower):
+        expected = method.explain(question, images).maps
+        with torch.no_grad():
+            assert torch.equal(method.explain(question, images).maps, expected)

@@ -76,6 +76,7 @@ def locate_all(
     unknown = [name for name in save if name not in OUTPUTS]
     if unknown or not save:
         raise OptionError(f"unknown output {unknown}; there are {', '.join(OUTPUTS)}")
+    _refuse_inputs(samples, out_dir, save)
     _claim(out_dir, {"model": locator.facts.name, "method": repr(locator.method)})
     todo = [s for s in samples if not all(path.exists() for _, path in _files(s, out_dir, save))]
     failures: list[dict[str, str]] = []
@@ -125,6 +126,15 @@ def _batches(items: Iterator[Loaded], size: int) -> Iterator[list[Loaded]]:
 
 def _files(sample: Sample, out_dir: Path, save: Sequence[str]) -> list[tuple[str, Path]]:
     return [(name, out_dir / f"{sample.id}{OUTPUTS[name][0]}") for name in save]
+
+
+def _refuse_inputs(samples: Sequence[Sample], out_dir: Path, save: Sequence[str]) -> None:
+    """Refuse a folder where a result would take the place of a picture or sound that is read."""
+    read = {path.resolve() for sample in samples for path in (sample.image, sample.sound)}
+    for sample in samples:
+        for _, path in _files(sample, out_dir, save):
+            if path.resolve() in read:
+                raise OptionError(f"{path}: is read from; choose another --out-dir")
 
 
 def _claim(out_dir: Path, settings: dict[str, str]) -> None:

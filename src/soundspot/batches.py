@@ -20,7 +20,7 @@ from torch import Tensor
 
 from soundspot.augment_scenes import Rectangle, compose
 from soundspot.data.pairs import Pairs
-from soundspot.errors import MediaError
+from soundspot.errors import MediaError, TrainingError
 from soundspot.media.image import Picture, read_picture
 from soundspot.sound_bank import SoundBank
 
@@ -38,7 +38,7 @@ JITTER = 0.05
 AHEAD = 3
 """Batches made before they are needed."""
 MAX_UNREADABLE = 100
-"""Pictures that may turn out broken before training gives up."""
+"""Broken pictures in a row after which training gives up."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,15 @@ class Batches:
 
     def __call__(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of steps `first` to `last` (exclusive), made ahead in threads."""
-        with ThreadPoolExecutor(AHEAD) as pool:
+        pool = ThreadPoolExecutor(AHEAD)
+        try:
             coming = [pool.submit(self.make, s) for s in range(first, min(first + AHEAD, last))]
             for step in range(first, last):
                 if step + AHEAD < last:
                     coming.append(pool.submit(self.make, step + AHEAD))
                 yield coming.pop(0).result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def make(self, step: int) -> Batch:
         """The batch of one step."""
@@ -130,16 +133,16 @@ class Batches:
 
     def _draw_picture(self, rng: np.random.Generator) -> tuple[int, Image.Image]:
         """A set's number and one of its pictures; a broken one is counted and passed over."""
-        while True:
+        for _ in range(MAX_UNREADABLE):
             number = self.pairs.draw_set(rng)
             choices = self.pairs.pictures[number]
             path = choices[rng.integers(len(choices))]
             try:
                 return number, Image.fromarray(read_picture(path))
-            except MediaError:
+            except MediaError as error:
                 self.unreadable.add(path)
-                if len(self.unreadable) > MAX_UNREADABLE:
-                    raise
+                last = error
+        raise TrainingError(f"{MAX_UNREADABLE} pictures in a row cannot be read; the last: {last}")
 
 
 def _positions(place: Rectangle, side: int) -> Tensor:

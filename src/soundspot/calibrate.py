@@ -95,12 +95,19 @@ def calibrate(
         raise ManifestError(f"{named}: calibration needs pairs with boxes and negatives")
     model = load(checkpoint)
     method = method or model.facts.method
-    model.facts = replace(model.facts, size=size or model.facts.size, method=method)
+    model.facts = replace(
+        model.facts, size=model.facts.size if size is None else size, method=method
+    )
     locator = Locator(model, device=device)
     own = Locator(model, "similarity_map", device=device)
     cuts = {repr(way.method): best_cut(way, positives) for way in (own, locator)}
     seen, unseen = (similarities(own, group) for group in (positives, negatives))
     scale, bias = fit_logistic(seen, unseen)
+    if scale <= 0:
+        raise ManifestError(
+            f"{checkpoint}: does not score the pairs above the negatives on these data; "
+            "train it longer, or check the manifests"
+        )
     calibration = Calibration(
         scale, bias, thresholds={name: value for name, (value, _) in cuts.items()}
     )
@@ -154,7 +161,7 @@ def expected_error(positives: NDArray[np.float64], negatives: NDArray[np.float64
 
 
 def best_cut(locator: Locator, samples: Sequence[Sample]) -> tuple[float, float]:
-    """The raw value at which the boxes cut out meet the true ones best, and the mean IoU there."""
+    """The raw value whose boxes meet the true ones best, and the mean IoU there."""
     rate = locator.facts.sample_rate
     maps: list[FloatMap] = []
     truths: list[NDArray[np.bool_]] = []

@@ -37,7 +37,7 @@ HEADER_LIMIT = 100_000_000
 """Bytes; a longer safetensors header is not one."""
 WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED: dict[str, str] = {
-    "default": "Two towers (EfficientNet-Lite0, log-mel CNN), learned from pairs without labels.",
+    "default": "Two towers (EfficientNet-Lite0, log-mel CNN), learned from pairs without boxes.",
 }
 """Models that come with the package, and one sentence on each."""
 

@@ -28,7 +28,7 @@ Find where in a picture a sound comes from.
   soundspot methods                                 the ways to make a map
   soundspot models                                  the models at hand
   soundspot evaluate pairs.jsonl                    score methods against true boxes
-  soundspot train DATA --out RUN                    train a model from pairs, without labels
+  soundspot train DATA --out RUN                    train a model from pairs alone
 
 `soundspot COMMAND --help` explains a command."""
 
@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments) or 0)
     except SoundspotError as error:
         print(f"soundspot: {one_line(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"soundspot: {one_line(error)}; check the path and the disk", file=sys.stderr)
         return 2
     except MemoryError:
         print("soundspot: out of memory; try a smaller --batch or picture", file=sys.stderr)

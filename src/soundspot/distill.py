@@ -37,15 +37,17 @@ from tqdm import tqdm
 
 from soundspot.augment_sounds import Wave, draw, trim, vary
 from soundspot.checkpoint import read_checkpoint, write_checkpoint
+from soundspot.data.pairs import SOUNDS
 from soundspot.errors import CheckpointError, TrainingError
+from soundspot.files import make_folder
 from soundspot.media.audio import read_sound
+from soundspot.optimiser_state import pack_optimiser, unpack_optimiser
 from soundspot.towers.logmel_cnn import HOP, POSITION_FRAMES, SAMPLE_RATE, LogMelCNN
 from soundspot.towers.yamnet import WINDOW, YAMNet, read_yamnet
 
 Key = tuple[int, ...]
 """Seeds of a random generator."""
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff"}
 SHORTEST = SAMPLE_RATE // 10
 """Samples: a recording with less than 0.1 s of sound teaches nothing."""
 
@@ -147,7 +149,7 @@ class Student(nn.Module):
 def read_recordings(folders: Sequence[Path]) -> list[Wave]:
     """Read every sound under the folders, sorted by path, silent ends cut off."""
     paths = sorted(
-        path for folder in folders for path in folder.rglob("*") if path.suffix in SUFFIXES
+        path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SOUNDS
     )
     waves = [trim(read_sound(path, SAMPLE_RATE)) for path in tqdm(paths, "reading sounds")]
     waves = [wave for wave in waves if len(wave) >= SHORTEST]
@@ -248,24 +250,15 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a later step depends on."""
         kept = {f"student.{name}": value for name, value in self.student.state_dict().items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            kept |= {f"optimiser.{i}.{name}": value for name, value in state.items()}
-        return kept
+        return kept | pack_optimiser(self.optimiser)
 
     def restore(self, kept: Mapping[str, Tensor]) -> None:
         """Undo `tensors`."""
-        moments: dict[int, dict[str, Tensor]] = {}
-        weights: dict[str, Tensor] = {}
-        for name, value in kept.items():
-            owner, rest = name.split(".", 1)
-            if owner == "student":
-                weights[rest] = value
-            else:
-                i, field = rest.split(".")
-                moments.setdefault(int(i), {})[field] = value
-        self.student.load_state_dict(weights)
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        prefix = "student."
+        self.student.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in kept.items() if k.startswith(prefix)}
+        )
+        unpack_optimiser(self.optimiser, kept)
 
     def finished_tower(self) -> LogMelCNN:
         """A copy of the tower with batch norm folded in."""
@@ -334,9 +327,15 @@ def distill(
         CheckpointError: the teacher or the last save is no such file, or damaged.
         TrainingError: no sound, another run's `out`, or a loss that is not finite.
     """
-    waves = read_recordings(sounds)
+    if steps < 1 or seed < 0:
+        raise TrainingError(f"distill: steps is at least 1 and seed 0 or more, not {steps}, {seed}")
+    for folder in sounds:
+        if not folder.is_dir():
+            raise TrainingError(f"{folder}: no such folder; give folders with audio files")
+    make_folder(out)
     torch.manual_seed(seed)
     learner = Learner(read_yamnet(teacher), bfloat16)
+    waves = read_recordings(sounds)
     run = {"seed": seed, "batch": batch, "bfloat16": bfloat16}
     if (out / RUN_FILE).exists():
         start = resume(out / RUN_FILE, learner, run)

@@ -44,7 +44,7 @@ class Calibration:
 
     def confidence(self, similarities: Similarities) -> torch.Tensor:
         """Similarities to probabilities that a visible source is heard, 0 to 1."""
-        return torch.sigmoid(self.scale * similarities.double() + self.bias)
+        return torch.sigmoid(self.scale * similarities.cpu().double() + self.bias)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import MediaError
+from .errors import MediaError, TrainingError
 
 TEMPORARY_PREFIX = ".soundspot-"
 TOKEN_BYTES = 6
@@ -158,3 +158,18 @@ def _reason(error: Exception) -> str:
     """Return the operating system's word for an error, in lower case."""
     text = one_line(getattr(error, "strerror", None) or error)
     return text[:1].lower() + text[1:]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a run's folder, or say at once that nothing can be kept there.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.jsonl").open("a").close()
+    except OSError as error:
+        raise TrainingError(
+            f"{folder}: cannot be written ({error.strerror}); choose another --out"
+        ) from None

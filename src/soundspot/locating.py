@@ -198,12 +198,13 @@ def fit_sound(sound: Waveform, length: int, step: int) -> Waveform:
     return sound[loudest : loudest + length]
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str | torch.device) -> torch.device:
     """The torch device that a name means.
 
     Raises:
         OptionError: no such device, or not on this machine.
     """
+    name = str(name)
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),

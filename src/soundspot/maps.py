@@ -8,6 +8,7 @@ pictures can be set on raw values, and a judge sees what the method really said.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -44,17 +45,24 @@ def gaussian_blur(maps: Maps, sigma: float) -> Maps:
     """Smooth `b h w` with a Gaussian of `sigma` pixels; edges see their mirror image."""
     if sigma <= 0:
         return maps
-    return _blur_rows(_blur_rows(maps, sigma).transpose(1, 2), sigma).transpose(1, 2)
+    rows, columns = (_blurring(size, sigma).to(maps) for size in maps.shape[1:])
+    return rows @ maps @ columns.T
 
 
-def _blur_rows(maps: Maps, sigma: float) -> Maps:
-    """Smooth along the last axis; the mirror bounds how far a short row can see."""
-    reach = min(math.ceil(BLUR_REACH * sigma), maps.shape[-1] - 1)
-    offsets = torch.arange(-reach, reach + 1, dtype=maps.dtype, device=maps.device)
+@lru_cache(maxsize=8)
+def _blurring(size: int, sigma: float) -> torch.Tensor:
+    """The Gaussian along one axis as a matrix, size x size: row i holds the weights of pixel i.
+
+    A wide kernel costs more as a convolution than as a product with this matrix.
+    The mirror bounds how far a short axis can see.
+    """
+    reach = min(math.ceil(BLUR_REACH * sigma), size - 1)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()
-    mirrored = F.pad(maps[:, None], (reach, reach, 0, 0), mode="reflect")
-    return F.conv2d(mirrored, kernel[None, None, None])[:, 0]
+    every = torch.eye(size, dtype=torch.float64)[:, None]
+    mirrored = F.pad(every, (reach, reach), mode="reflect")
+    return F.conv1d(mirrored, kernel[None, None])[:, 0].T.contiguous()
 
 
 def resize_maps(maps: Maps, size: tuple[int, int]) -> Maps:

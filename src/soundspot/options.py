@@ -30,8 +30,12 @@ class TrainOptions:
     def __post_init__(self) -> None:
         """Check the ranges."""
         whole = (self.steps, self.scenes, self.save_every)
-        if min(whole) < 1 or self.side < 64:
-            raise OptionError("train: steps, scenes, save-every are at least 1, side at least 64")
+        if min(whole) < 1 or self.side < 64 or self.side % 32:
+            raise OptionError(
+                "train: steps, scenes, save-every are at least 1; side is a multiple of 32 from 64"
+            )
+        if self.seed < 0:
+            raise OptionError("train: seed is 0 or more")
         if self.still < 0 or self.gate < 1:
             raise OptionError("train: still is 0 or more, gate at least 1")
         if not (self.rate > 0 and self.tower_rate >= 0 and self.decay >= 0):

@@ -20,7 +20,7 @@ ROUNDING = 4
 """Decimals of scores in the JSON."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Result:
     """Where a sound comes from in a picture.
 

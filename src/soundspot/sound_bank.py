@@ -20,6 +20,8 @@ from tqdm import tqdm
 from soundspot.augment_sounds import Wave, colour, cut, decibels, noise, rms, some, trim, uniform
 from soundspot.checkpoint import read_checkpoint, write_checkpoint
 from soundspot.data.pairs import Pairs
+from soundspot.errors import TrainingError
+from soundspot.locating import fit_sound
 from soundspot.media.audio import read_sound
 from soundspot.towers.logmel_cnn import SAMPLE_RATE, LogMelCNN
 
@@ -27,7 +29,8 @@ VIEWS = 6
 STRETCH = 4 * SAMPLE_RATE
 """Samples of a varied stretch: 4 s."""
 WHOLE = 10 * SAMPLE_RATE
-"""Samples of a recording heard as it is, zeros behind it where it is shorter: 10 s."""
+"""Samples of a recording heard as it is (`locating.fit_sound`): 10 s."""
+STEP = SAMPLE_RATE // 10
 NOISES = 400
 SILENT_NOISES = 0.15
 """Share of the noises that are digital silence."""
@@ -52,14 +55,29 @@ class SoundBank:
     empty: Tensor
 
 
-def open_bank(tower: LogMelCNN, pairs: Pairs, folder: Path) -> SoundBank:
-    """Hear everything, or read what an earlier start of the same run heard."""
+def open_bank(tower: LogMelCNN, pairs: Pairs, folder: Path, origin: str) -> SoundBank:
+    """Hear everything, or read what an earlier start of the same run heard.
+
+    Args:
+        tower: what hears.
+        pairs: what is heard.
+        folder: of the run.
+        origin: tells this data and this tower from others.
+
+    Raises:
+        TrainingError: the folder holds the sounds of other data or another tower.
+    """
     kept, fields = folder / "sounds.safetensors", SoundBank.__dataclass_fields__
     if kept.exists():
-        _, tensors = read_checkpoint(kept, "sound_bank")
+        header, tensors = read_checkpoint(kept, "sound_bank")
+        if header.get("origin") != origin:
+            raise TrainingError(
+                f"{kept}: belongs to other data or another sound tower; choose another --out"
+            )
         return SoundBank(**{name: tensors[name] for name in fields})
     bank = hear_all(tower.eval(), pairs.all_sounds)
-    write_checkpoint(kept, {name: getattr(bank, name) for name in fields}, {"kind": "sound_bank"})
+    tensors = {name: getattr(bank, name) for name in fields}
+    write_checkpoint(kept, tensors, {"kind": "sound_bank", "origin": origin})
     return bank
 
 
@@ -67,24 +85,27 @@ def open_bank(tower: LogMelCNN, pairs: Pairs, folder: Path) -> SoundBank:
 def hear_all(tower: LogMelCNN, paths: Sequence[Path], seed: int = 0) -> SoundBank:
     """Embed every recording, its variations, and noises."""
     rng, dice = np.random.default_rng(seed), Generator().manual_seed(seed)
+
+    def hear(x: Tensor) -> Tensor:
+        return tower.embed(x.to(tower.height.device)).cpu()
+
     waves = [read_sound(path, SAMPLE_RATE) for path in tqdm(paths, "reading sounds")]
-    whole = [tower.embed(_fit(wave)) for wave in tqdm(waves, "hearing sounds")]
+    whole = [
+        hear(torch.from_numpy(fit_sound(wave, WHOLE, STEP))[None])
+        for wave in tqdm(waves, "hearing sounds")
+    ]
     trimmed = [trim(wave) if len(trim(wave)) else wave for wave in waves]
     order = np.repeat(np.arange(len(waves)), VIEWS)
     views = [
-        tower.embed(_vary(_cut(trimmed, order[i : i + BATCH], rng), dice))
+        hear(_vary(_cut(trimmed, order[i : i + BATCH], rng), dice))
         for i in tqdm(range(0, len(order), BATCH), "hearing variations")
     ]
-    empty = [tower.embed(_empty(BATCH, dice)) for _ in range(0, NOISES, BATCH)]
+    empty = [hear(_empty(BATCH, dice)) for _ in range(0, NOISES, BATCH)]
     return SoundBank(
         torch.cat(whole),
         torch.cat(views).reshape(len(waves), VIEWS, -1),
         torch.cat(empty),
     )
-
-
-def _fit(wave: Wave) -> Tensor:
-    return torch.from_numpy(np.pad(wave[:WHOLE], (0, max(0, WHOLE - len(wave)))))[None]
 
 
 def _cut(waves: Sequence[Wave], picks: np.ndarray[tuple[int], np.dtype[np.int64]],

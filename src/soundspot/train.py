@@ -15,6 +15,7 @@ that was cut short and started again ends with the weights of an uninterrupted o
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 from dataclasses import asdict, replace
@@ -30,6 +31,7 @@ from soundspot.checkpoint import read_checkpoint, save, write_checkpoint
 from soundspot.data.pairs import Pairs, read_pairs
 from soundspot.errors import TrainingError
 from soundspot.facts import ModelFacts
+from soundspot.files import make_folder
 from soundspot.locating import pick_device
 from soundspot.losses.region_contrast import pool_regions, region_contrast
 from soundspot.models.two_tower import TwoTower
@@ -76,7 +78,7 @@ def train(
         CheckpointError: the sound tower or the kept state cannot be read.
     """
     options, where, out = options or TrainOptions(), pick_device(device), Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     run = _Run(read_pairs(data), sound_tower, out, options, where)
     with (
         (out / "log.jsonl").open("a") as log,
@@ -97,6 +99,14 @@ def train(
     model = out / "model.safetensors"
     save(run.finish(), model, trained=asdict(options), unreadable=len(run.batches.unreadable))
     return model
+
+
+def origin_of(pairs: Pairs, sound_tower: Path) -> str:
+    """A digest of the data's file names and of the sound tower, to tell runs apart."""
+    digest = hashlib.sha256(sound_tower.read_bytes())
+    for path in (*pairs.all_sounds, *(p for pictures in pairs.pictures for p in pictures)):
+        digest.update(str(path).encode())
+    return digest.hexdigest()
 
 
 def start_model(sound_tower: str | Path, options: TrainOptions, device: torch.device) -> TwoTower:
@@ -141,7 +151,8 @@ class _Run:
             weight_decay=options.decay,
             betas=(0.9, 0.98),
         )
-        bank = open_bank(self.model.sound_tower, pairs, out)
+        self.origin = origin_of(pairs, Path(sound_tower))
+        bank = open_bank(self.model.sound_tower, pairs, out, self.origin)
         for model in (self.model, self.averaged):
             model.sound_mean.copy_(bank.whole.mean(0))
             model.sound_deviation.copy_(bank.whole.std(0).mean())
@@ -225,15 +236,16 @@ class _Run:
         for prefix, model in (("model", self.model), ("averaged", self.averaged)):
             tensors |= {f"{prefix}.{name}": t for name, t in model.state_dict().items()}
         tensors |= pack_optimiser(self.optimiser)
-        header = {"kind": "training", "step": self.step, "run": asdict(self.options)}
+        run = {**asdict(self.options), "origin": self.origin}
+        header = {"kind": "training", "step": self.step, "run": run}
         write_checkpoint(self.kept, tensors, header)
         self.saved = self.step
 
     def _resume(self) -> None:
         header, tensors = read_checkpoint(self.kept, "training")
-        if header["run"] != asdict(self.options):
+        if header["run"] != {**asdict(self.options), "origin": self.origin}:
             raise TrainingError(
-                f"{self.kept}: belongs to a run with other options ({header['run']}); "
+                f"{self.kept}: belongs to a run with other options or data; "
                 "give the same ones or another --out"
             )
         with torch.no_grad():

@@ -166,7 +166,7 @@ def _is_rectifying(node: Any) -> bool:
 
 
 def _positive_part(gradient: Tensor) -> Tensor:
-    return gradient.clamp(min=0)
+    return gradient.relu()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from soundspot.commands.common import add_device
+from soundspot.commands.common import add_device, refuse_overwriting
 
 SENTENCE = "Fit a model's confidence on pairs and negatives."
 
@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run and say what came of it."""
     from soundspot.calibrate import calibrate
 
+    refuse_overwriting([arguments.out], [arguments.checkpoint, *arguments.manifest])
     said = calibrate(
         arguments.checkpoint,
         arguments.manifest,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from soundspot.errors import OptionError
 
 if TYPE_CHECKING:
     from soundspot.models import TwoTower
@@ -30,6 +34,21 @@ def load_model(arguments: argparse.Namespace) -> TwoTower:
     from soundspot.checkpoint import load
 
     return load(arguments.model)
+
+
+def refuse_overwriting(outputs: Iterable[str | None], inputs: Iterable[str | Path]) -> None:
+    """Refuse outputs that are read from, and two that are the same file; - is the terminal.
+
+    Raises:
+        OptionError: naming the file.
+    """
+    taken = {Path(name).resolve() for name in inputs}
+    for name in outputs:
+        if name is None or name == "-":
+            continue
+        if Path(name).resolve() in taken:
+            raise OptionError(f"{name}: is read from or written twice; write to another file")
+        taken.add(Path(name).resolve())
 
 
 def write_json(target: str, data: Any) -> None:

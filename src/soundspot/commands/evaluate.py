@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from soundspot.commands.common import add_model, load_model, write_json
+from soundspot.commands.common import add_model, load_model, refuse_overwriting, write_json
 
 if TYPE_CHECKING:
     from soundspot.localize import Method
@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     from soundspot.locating import Locator
 
     samples = [s for path in arguments.manifest for s in read_manifest(path)]
+    media = (path for sample in samples for path in (sample.image, sample.sound))
+    refuse_overwriting([arguments.json], [*arguments.manifest, arguments.model, *media])
     model = load_model(arguments)
     own = repr(Locator(model, device=arguments.device).method)
     report = evaluate(

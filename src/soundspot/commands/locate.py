@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from soundspot.commands.common import add_model, load_model, write_json
+from soundspot.commands.common import add_model, load_model, refuse_overwriting, write_json
 from soundspot.errors import OptionError
 
 SENTENCE = "Find where in a picture a sound comes from."
@@ -26,12 +26,8 @@ def define(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     many = parser.add_argument_group("for a manifest of many pairs")
     many.add_argument("--out-dir", metavar="DIR", help="where the results go")
-    many.add_argument(
-        "--save", metavar="LIST", default="overlay,json", help="overlay,json,map (default: first 2)"
-    )
-    many.add_argument(
-        "--batch", metavar="N", type=int, default=8, help="pairs at a time (default: 8)"
-    )
+    many.add_argument("--save", metavar="LIST", help="overlay,json,map (default: first two)")
+    many.add_argument("--batch", metavar="N", type=int, help="pairs at a time (default: 8)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,8 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _locate_manifest(arguments)
     if arguments.sound is None:
         raise OptionError(f"{arguments.input}: a sound is needed too: soundspot locate IMAGE SOUND")
-    if arguments.out_dir is not None:
-        raise OptionError("--out-dir goes with a manifest (.jsonl); use -o for a single picture")
+    for name in ("out_dir", "save", "batch"):
+        if getattr(arguments, name) is not None:
+            option = name.replace("_", "-")
+            raise OptionError(f"--{option} goes with a manifest (.jsonl), not with one picture")
     _check_outputs(arguments)
     from soundspot.locating import locate
 
@@ -62,14 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse, before any work is done, names that no writer takes and files that are read."""
-    read = {Path(arguments.input).resolve(), Path(arguments.sound).resolve()}
     for name, suffixes in SUFFIXES.items():
         value = getattr(arguments, name)
         if value is not None and Path(value).suffix.lower() not in suffixes:
             raise OptionError(f"{value}: --{name} takes a name ending in {', '.join(suffixes)}")
-    for value in (arguments.output, arguments.map, arguments.json):
-        if value is not None and value != "-" and Path(value).resolve() in read:
-            raise OptionError(f"{value}: is read from; write to another file")
+    refuse_overwriting(
+        (arguments.output, arguments.map, arguments.json),
+        (arguments.input, arguments.sound, arguments.model),
+    )
 
 
 def _locate_manifest(arguments: argparse.Namespace) -> int:
@@ -79,7 +77,8 @@ def _locate_manifest(arguments: argparse.Namespace) -> int:
     if arguments.sound is not None or single:
         extra = single[0] if single else arguments.sound
         raise OptionError(f"{extra} goes with a single picture; a manifest takes --save")
-    if arguments.batch < 1:
+    batch = 8 if arguments.batch is None else arguments.batch
+    if batch < 1:
         raise OptionError("--batch is at least 1")
     from soundspot.batch import locate_all
     from soundspot.data.manifest import read_manifest
@@ -87,8 +86,9 @@ def _locate_manifest(arguments: argparse.Namespace) -> int:
 
     samples = list(read_manifest(arguments.input))
     locator = Locator(load_model(arguments), arguments.method, device=arguments.device)
-    save = [word.strip() for word in arguments.save.split(",") if word.strip()]
-    tally = locate_all(locator, samples, Path(arguments.out_dir), save, batch=arguments.batch)
+    words = "overlay,json" if arguments.save is None else arguments.save
+    save = [word.strip() for word in words.split(",") if word.strip()]
+    tally = locate_all(locator, samples, Path(arguments.out_dir), save, batch=batch)
     print(
         f"{tally.located} located, {tally.already_done} done before, {tally.failed} failed; "
         f"results in {arguments.out_dir}"

@@ -6,7 +6,7 @@ import argparse
 
 from soundspot.commands.common import add_device
 
-SENTENCE = "Train a model from pairs, without labels."
+SENTENCE = "Train a model from pairs, without boxes or class targets."
 
 
 def define(parser: argparse.ArgumentParser) -> None:

@@ -1,1 +1,1 @@
-"""Data sets, one file each; every one yields `soundspot.types.Sample`."""
+"""What is judged (`manifest`, yields `types.Sample`) and what is trained on (`pairs`)."""

@@ -8,8 +8,8 @@ Two layouts:
   paired with any sound of it; `DATA/extra_sounds` (sounds of nothing that is seen) may stand
   beside.
 
-A set's name is used to draw pairs and then forgotten: no class is predicted, and whether two
-pairs come from one set is never asked.
+A set's name is used to draw pairs, and noted in the checkpoint for reports: no class is predicted,
+and whether two pairs come from one set is never asked.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ def read_pairs(source: str | Path) -> Pairs:
         ManifestError: the manifest breaks its format.
     """
     path = Path(source)
-    pairs = _from_manifest(path) if path.suffix == ".jsonl" else _from_folder(path)
+    pairs = _from_manifest(path) if path.suffix.lower() == ".jsonl" else _from_folder(path)
     if not pairs.pictures:
         raise TrainingError(
             f"{path}: no pairs found; give a manifest (.jsonl) or a folder with images/SET and "
             "sounds/SET"
         )
+    if len(pairs.all_sounds) < 2 or len(pairs.pictures) < 2:
+        raise TrainingError(f"{path}: one pair alone cannot be told from another; give two or more")
     return pairs
 
 
@@ -82,13 +84,15 @@ def _from_folder(path: Path) -> Pairs:
     names: list[str] = []
     numbers: list[tuple[int, ...]] = []
     heard: list[Path] = []
-    for folder in sorted(images.iterdir()):
-        seen, own = _files(folder, PICTURES), _files(sounds / folder.name, SOUNDS)
-        if seen and own:
-            pictures.append(seen)
-            names.append(folder.name)
-            numbers.append(tuple(range(len(heard), len(heard) + len(own))))
-            heard.extend(own)
+    for name in sorted({p.name for half in (images, sounds) for p in half.iterdir() if p.is_dir()}):
+        seen, own = _files(images / name, PICTURES), _files(sounds / name, SOUNDS)
+        if not (seen and own):
+            missing = "pictures" if own else "sounds"
+            raise TrainingError(f"{path}: set {name!r} has no {missing}; add some, or take it out")
+        pictures.append(seen)
+        names.append(name)
+        numbers.append(tuple(range(len(heard), len(heard) + len(own))))
+        heard.extend(own)
     extra = _files(path / "extra_sounds", SOUNDS)
     return Pairs(
         tuple(pictures),

@@ -63,13 +63,14 @@ class GradCam(Method):
         asked = images.detach().requires_grad_()
         with layers(question.model) as seen, torch.enable_grad():
             similarities = question(asked)
+            total = similarities.sum()
         if not similarities.requires_grad:
             raise MethodError(
                 "grad_cam needs a model that is differentiable in the picture; use occlusion"
             )
         for output, size in _candidates([output for _, output in seen], images):
             gradient: Tensor | None = torch.autograd.grad(
-                similarities.sum(), output, retain_graph=True, allow_unused=True
+                total, output, retain_graph=True, allow_unused=True
             )[0]
             if gradient is None:
                 continue

@@ -85,9 +85,10 @@ class PixelGradient(Method):
         asked = images.detach().requires_grad_()
         with torch.enable_grad():
             similarities = self._ask(question, asked)
+            total = similarities.sum()
         gradient: Tensor | None = None
         if similarities.requires_grad:
-            (gradient,) = torch.autograd.grad(similarities.sum(), asked, allow_unused=True)
+            (gradient,) = torch.autograd.grad(total, asked, allow_unused=True)
         if gradient is None:
             raise MethodError(
                 f"{self.name} needs a model that is differentiable in the picture, and no "
