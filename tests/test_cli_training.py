@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from soundspot import cli
+from soundspot import checkpoint, cli
 from soundspot.media.audio import write_sound
+from soundspot.models import TwoTower
 
 Refused = Callable[..., str]
 
@@ -98,3 +101,20 @@ def test_locate_never_writes_over_what_it_reads(
     refused("locate", pair, *model, "--out-dir", tmp_path, about="choose another --out-dir")
     refused("locate", picture, sound, *model, "--save", "map", about="--save goes with a manifest")
     assert picture.read_bytes() == before
+
+
+def test_another_model_of_the_same_name_is_told_apart(
+    refused: Refused, pair: Path, tmp_path: Path, two_tower: TwoTower
+) -> None:
+    other = copy.deepcopy(two_tower)
+    with torch.no_grad():
+        other.fine.weight.add_(1.0)
+    for name, model in (("first", two_tower), ("second", other)):
+        (tmp_path / name).mkdir()
+        checkpoint.save(model, tmp_path / name / "m.safetensors")
+    run = ("locate", pair, "--out-dir", tmp_path / "out", "--method", "similarity_map")
+    code = cli.main([*map(str, run), "--model", str(tmp_path / "first" / "m.safetensors")])
+    assert code == 0
+    refused(
+        *run, "--model", tmp_path / "second" / "m.safetensors", about="choose another --out-dir"
+    )

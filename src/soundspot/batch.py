@@ -7,6 +7,7 @@ reported, noted in `errors.jsonl` and passed over.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -77,7 +79,8 @@ def locate_all(
     if unknown or not save:
         raise OptionError(f"unknown output {unknown}; there are {', '.join(OUTPUTS)}")
     _refuse_inputs(samples, out_dir, save)
-    _claim(out_dir, {"model": locator.facts.name, "method": repr(locator.method)})
+    named = {"model": locator.facts.name, "weights": fingerprint(locator.model)}
+    _claim(out_dir, {**named, "method": repr(locator.method)})
     todo = [s for s in samples if not all(path.exists() for _, path in _files(s, out_dir, save))]
     failures: list[dict[str, str]] = []
     with tqdm(total=len(samples), initial=len(samples) - len(todo), unit="pair") as bar:
@@ -126,6 +129,16 @@ def _batches(items: Iterator[Loaded], size: int) -> Iterator[list[Loaded]]:
 
 def _files(sample: Sample, out_dir: Path, save: Sequence[str]) -> list[tuple[str, Path]]:
     return [(name, out_dir / f"{sample.id}{OUTPUTS[name][0]}") for name in save]
+
+
+def fingerprint(model: object) -> str:
+    """A digest of a module's weights, so that two files of one name are told apart."""
+    digest = hashlib.sha256()
+    if isinstance(model, torch.nn.Module):
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _refuse_inputs(samples: Sequence[Sample], out_dir: Path, save: Sequence[str]) -> None:
