@@ -7,12 +7,8 @@ import math
 import pytest
 import torch
 
-from soundspot.losses.region_contrast import (
-    TOP_LEAST,
-    TOP_SHARE,
-    pool_regions,
-    region_contrast,
-)
+from soundspot.losses.region_contrast import TOP_LEAST, pool_regions, region_contrast
+from soundspot.models.pooling import TOP_SHARE
 
 SHARP = torch.tensor(math.log(15.0))
 

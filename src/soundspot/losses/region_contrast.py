@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from soundspot.models.pooling import TOP_SHARE
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-TOP_SHARE = 0.08
-"""Share of a region's positions that speak for it, at least `TOP_LEAST` positions."""
 TOP_LEAST = 3
+"""Positions that speak for a region, however small: else the share that `pooling` reads."""
 
 
 def pool_regions(maps: Tensor, regions: Tensor) -> Tensor:
