@@ -144,7 +144,8 @@ WRONG = [
     ("sources", [{}], "'boxes' is missing"),
     ("sources", [{"boxes": [[0, 0, 3, 1]]}], r"'sources'\[0\]: 'boxes'\[0\].* fractions"),
     ("sources", [{"boxes": [], "sound": 3}], "'sound' must be a string"),
-    ("video", "a.mp4", "videos are not read from manifests yet"),
+    ("video", "a.mp4", "'image' is taken out of the video; leave it out"),
+    ("time", 1.5, "'time' belongs to a 'video'"),
 ]
 
 

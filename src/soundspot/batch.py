@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from soundspot.data.media import picture_of, sound_of
 from soundspot.errors import OptionError, SoundspotError
+from soundspot.facts import ModelFacts
 from soundspot.files import write_beside
 from soundspot.locating import Locator
-from soundspot.media.audio import read_sound
-from soundspot.media.image import read_picture
 from soundspot.result import Result
 from soundspot.types import Sample
 
@@ -90,7 +90,7 @@ def locate_all(
             bar.write(f"{sample.id}: {error}", file=sys.stderr)
             bar.update()
 
-        for group in _batches(_read(todo, locator.facts.sample_rate, fail), batch):
+        for group in _batches(_read(todo, locator.facts, fail), batch):
             readable, pictures, sounds = zip(*group, strict=True)
             for sample, result in zip(readable, locator.locate(pictures, sounds), strict=True):
                 try:
@@ -110,12 +110,16 @@ Loaded = tuple[Sample, NDArray[np.uint8], NDArray[np.float32]]
 
 
 def _read(
-    samples: Iterable[Sample], rate: int, fail: Callable[[Sample, SoundspotError], None]
+    samples: Iterable[Sample], facts: ModelFacts, fail: Callable[[Sample, SoundspotError], None]
 ) -> Iterator[Loaded]:
-    """Read media one sample at a time; what cannot be read goes to `fail`."""
+    """Read media one sample at a time; what cannot be read goes to `fail`.
+
+    Of a video as much sound is read around the frame as the model hears.
+    """
     for sample in samples:
         try:
-            loaded = (sample, read_picture(sample.image), read_sound(sample.sound, rate))
+            picture = picture_of(sample)
+            loaded = (sample, picture, sound_of(sample, facts.sample_rate, facts.seconds))
         except SoundspotError as error:
             fail(sample, error)
         else:

@@ -2,7 +2,8 @@
 
     SoundspotError
     |-- MediaError        a picture, sound or video cannot be read or written
-    |-- ManifestError     a manifest (JSON Lines) breaks its format
+    |-- DataError         a data set's lists or truth break their format
+    |   `-- ManifestError a manifest (JSON Lines) breaks its format
     |-- CheckpointError   a checkpoint is of another kind, version, or cut short
     |-- ModelError        a model breaks a law of `soundspot.similarity`
     |-- MethodError       a localization method cannot work on this model
@@ -22,7 +23,11 @@ class MediaError(SoundspotError):
     """A picture, sound or video cannot be read or written."""
 
 
-class ManifestError(SoundspotError):
+class DataError(SoundspotError):
+    """A data set's lists or truth break their format; the message names file and line."""
+
+
+class ManifestError(DataError):
     """A manifest breaks its format; the message names file and line."""
 
 

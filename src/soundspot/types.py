@@ -32,11 +32,18 @@ Kind: TypeAlias = Literal["positive", "silence", "noise", "offscreen", "mixture"
 
 @dataclass(frozen=True)
 class Source:
-    """One of several things that sound in a picture; boxes in fractions (0..1)."""
+    """One of several things that sound in a picture; boxes in fractions (0..1).
+
+    `mask`, where people drew pixels: a grey picture file, not black where the source is.
+    `image`, where each source was filmed apart: its own picture; the sample's picture is then all
+    of them side by side, in their order, and the boxes are fractions of that.
+    """
 
     boxes: tuple[Box, ...]
     group: str | None = None
     sound: Path | None = None
+    mask: Path | None = None
+    image: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,10 @@ class Sample:
         annotators: one tuple of boxes a person, where several people drew.
         sources: several sources with their own boxes and clean sounds.
         ambiguous: another thing in the picture may make this sound too.
+        mask: where people drew pixels and no boxes: a grey picture file, not black where the
+            source is; a file that is all black says that nothing visible sounds.
+        video: the film that picture and sound come from; `image` and `sound` then name it too.
+        time: seconds from the film's start at which the picture is taken; None: its middle.
     """
 
     id: str
@@ -64,3 +75,6 @@ class Sample:
     annotators: tuple[tuple[Box, ...], ...] = ()
     sources: tuple[Source, ...] = ()
     ambiguous: bool = False
+    mask: Path | None = None
+    video: Path | None = None
+    time: float | None = None

@@ -69,6 +69,12 @@ def read_pairs(source: str | Path) -> Pairs:
 
 def _from_manifest(path: Path) -> Pairs:
     samples = [sample for sample in read_manifest(path) if sample.kind == "positive"]
+    films = [sample.id for sample in samples if sample.video is not None]
+    if films:
+        raise TrainingError(
+            f"{path}: {films[0]!r} is a frame of a video; training reads pictures: save the frame "
+            "as one and give 'image' and 'sound'"
+        )
     return Pairs(
         pictures=tuple((sample.image,) for sample in samples),
         sounds=tuple((i,) for i in range(len(samples))),

@@ -361,7 +361,7 @@ def _sndfile_blocks(
                     yield block
                     position = block.first + len(block.samples)
         raise _cut(name, position / rate) from error
-    if position < sound.frames or _is_cut_wave(sound) or _is_cut(file):
+    if position < sound.frames or _is_cut_wave(sound) or is_cut(file):
         raise _cut(name, position / rate)
 
 
@@ -412,7 +412,7 @@ def _stream_blocks(
         seconds = position / rate if rate else 0.0
         if declared is None or declared - seconds > SLACK_SECONDS:  # else: tags behind the end
             raise _cut(name, seconds) from error
-    if rate and ((declared or 0.0) - position / rate > SLACK_SECONDS or _is_cut(file)):
+    if rate and ((declared or 0.0) - position / rate > SLACK_SECONDS or is_cut(file)):
         raise _cut(name, position / rate)
 
 
@@ -525,7 +525,7 @@ def _is_cut_wave(sound: soundfile.SoundFile) -> bool:
     return declared < UNKNOWN_LENGTH and missing > SLACK_SECONDS
 
 
-def _is_cut(file: Path) -> bool:
+def is_cut(file: Path) -> bool:
     """Tell whether an Ogg, Matroska, WebM or AVI file ends before the end that it declares."""
     size = file.stat().st_size
     with file.open("rb") as opened:
