@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from soundspot import metrics
-from soundspot.blind import blind_maps, centre_disc, random_smooth
 from soundspot.data.manifest import read_manifest
+from soundspot.judging.blind import blind_maps, centre_disc, random_smooth
 
 FIELD = 224
 """Pixels of the side at which the field judges."""
