@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 import torch
 
 from soundspot.errors import ModelError
+from soundspot.files import one_line
 
 if TYPE_CHECKING:
     from soundspot.types import Images, Maps, Similarities, Sounds
@@ -169,8 +170,14 @@ def _check_shape(answer: Similarities, count: int) -> None:
 
 def _check_gradient(model: Similarity, images: Images, sounds: Sounds) -> None:
     asked = images.detach().clone().requires_grad_()
-    with torch.enable_grad():
-        answer = model(asked, sounds)
+    try:
+        with torch.enable_grad():
+            answer = model(asked, sounds)
+    except RuntimeError as error:
+        raise ModelError(
+            f"law 3 broken: the model fails when asked for a gradient ({one_line(error)}); "
+            "use the method `occlusion`, which needs none"
+        ) from error
     if not answer.requires_grad:
         raise ModelError(
             "law 3 broken: no gradient reaches the images (is the model wrapped in no_grad, "

@@ -9,13 +9,16 @@
   and edits nothing in the model.
 - `layers(model)`: records what each layer gave, for Grad-CAM.
 
-Traced and scripted models, and threads inside a model, run where a function mode cannot see:
-`guided()` counts the activations that it saw, and `saw_all` compares them with those that autograd
-recorded, so that its user can refuse rather than hand back the plain gradient.
+What `torch.compile` made runs as it was written within `guided()` and `layers()`.
+
+Traced and scripted models, custom autograd functions, `torch.vmap` and threads inside a model run
+where a function mode cannot see: `saw_all` compares the activations that were watched with those
+that autograd recorded, so that its user can refuse rather than hand back the plain gradient.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,88 +26,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-ACTIVATIONS: frozenset[Any] = frozenset(
-    (
-        F.relu,
-        F.relu_,
-        F.relu6,
-        F.leaky_relu,
-        F.leaky_relu_,
-        F.elu,
-        F.elu_,
-        F.selu,
-        F.selu_,
-        F.celu,
-        F.celu_,
-        F.rrelu,
-        F.rrelu_,
-        F.prelu,
-        F.gelu,
-        F.silu,
-        F.mish,
-        F.softplus,
-        F.hardswish,
-        F.threshold,
-        torch.threshold,
-        torch.celu,
-        torch.celu_,
-        torch.selu,
-        torch.selu_,
-        torch.rrelu,
-        torch.rrelu_,
-        torch.relu,
-        torch.relu_,
-        Tensor.relu,
-        Tensor.relu_,
-        torch.prelu,
-        Tensor.prelu,
-    )
-)
-"""Activations that rectify: sigmoid, tanh and softmax squash instead and are left alone."""
-
-CLAMPS: frozenset[Any] = frozenset(
-    (
-        torch.clamp,
-        torch.clamp_,
-        torch.clip,
-        torch.clip_,
-        torch.clamp_min,
-        torch.clamp_min_,
-        Tensor.clamp,
-        Tensor.clamp_,
-        Tensor.clip,
-        Tensor.clip_,
-        Tensor.clamp_min,
-        Tensor.clamp_min_,
-        F.hardtanh,
-        F.hardtanh_,
-    )
-)
-"""Functions that are an activation where their lower bound is zero: clamp(x, 0, 6) is ReLU6."""
-
-
-RECTIFYING_NODES = frozenset(
-    (
-        "ReluBackward0",
-        "LeakyReluBackward0",
-        "EluBackward0",
-        "CeluBackward0",
-        "RreluWithNoiseBackward0",
-        "PreluKernelBackward0",
-        "GeluBackward0",
-        "SiluBackward0",
-        "MishBackward0",
-        "SoftplusBackward0",
-        "HardswishBackward0",
-    )
-)
-"""What autograd calls the activations; F.relu6 is a hardtanh whose lower bound is zero."""
-SCRIPTED_NODE = "DifferentiableGraphBackward"
-"""A stretch of TorchScript, whatever is in it."""
+from soundspot.activations import PRODUCTS, is_activation, is_opaque, may_rectify, nodes_behind
 
 
 class GuidedActivations(TorchFunctionMode):
@@ -113,6 +38,8 @@ class GuidedActivations(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.seen = 0
+        self._watched: set[Any] = set()
+        self._missed = False
 
     def __torch_function__(
         self,
@@ -124,45 +51,25 @@ class GuidedActivations(TorchFunctionMode):
         """Run the function as it is, then watch its output if it was an activation."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if _rectifies(func, args, kwargs) and isinstance(out, Tensor) and out.requires_grad:
-            out.register_hook(_positive_part)  # type: ignore[no-untyped-call]
-            self.seen += 1
+        if isinstance(out, Tensor) and out.requires_grad:
+            product = func in PRODUCTS and is_activation(out.grad_fn)
+            if product or may_rectify(func, args, kwargs):
+                self._watch(out)
         return out
 
+    def _watch(self, out: Tensor) -> None:
+        self.seen += 1
+        self._watched.add(out.grad_fn)
+        # In place on a part of a tensor: who reads the whole tensor goes past the part's hook.
+        self._missed |= not is_activation(out.grad_fn)
+        out.register_hook(_positive_part)  # type: ignore[no-untyped-call]
+
     def saw_all(self, output: Tensor) -> bool:
-        """Whether there were activations, and as many as autograd recorded behind `output`.
-
-        What runs compiled is one node to autograd, and is seen while it is traced.
-        """
-        nodes = _nodes_behind(output)
-        hidden = any(SCRIPTED_NODE in node.name() for node in nodes)
-        return not hidden and 0 < self.seen >= sum(map(_is_rectifying, nodes))
-
-
-def _rectifies(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    if func in ACTIVATIONS:
-        return True
-    if func not in CLAMPS:
-        return False
-    lower = args[1] if len(args) > 1 else kwargs.get("min", kwargs.get("min_val"))
-    return isinstance(lower, int | float) and lower == 0
-
-
-def _nodes_behind(output: Tensor) -> set[Any]:
-    """All nodes of the autograd graph that leads to `output`."""
-    found: set[Any] = set()
-    todo: list[Any] = [output.grad_fn]
-    while todo:
-        node = todo.pop()
-        if node is not None and node not in found:
-            found.add(node)
-            todo.extend(source for source, _ in node.next_functions)
-    return found
-
-
-def _is_rectifying(node: Any) -> bool:
-    name = node.name()
-    return name in RECTIFYING_NODES or (name == "HardtanhBackward0" and node._saved_min_val == 0)
+        """Whether there are activations behind `output`, and each one is watched."""
+        nodes = nodes_behind(output)
+        if self._missed or any(map(is_opaque, nodes)) or nodes.isdisjoint(self._watched):
+            return False
+        return self._watched.issuperset(filter(is_activation, nodes))
 
 
 def _positive_part(gradient: Tensor) -> Tensor:
@@ -176,8 +83,43 @@ def guided() -> Iterator[GuidedActivations]:
     Yields:
         the mode, whose `saw_all(output)` tells whether all activations behind `output` are guided.
     """
-    with GuidedActivations() as mode:
+    with uncompiled(), GuidedActivations() as mode:
         yield mode
+
+
+class _Stance:
+    """How many callers want compiled code to run as it was written, and what puts it back."""
+
+    def __init__(self) -> None:
+        self.holders = 0
+        self.eager: Any = None
+
+
+_STANCE = _Stance()
+_STANCE_LOCK = threading.Lock()
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """What `torch.compile` made runs as it was written; in all threads until the last one is out.
+
+    Nothing is compiled where the compiler was never imported, and importing it takes a second.
+    """
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with _STANCE_LOCK:
+        if _STANCE.holders == 0:
+            _STANCE.eager = torch.compiler.set_stance("force_eager")
+            _STANCE.eager.__enter__()
+        _STANCE.holders += 1
+    try:
+        yield
+    finally:
+        with _STANCE_LOCK:
+            _STANCE.holders -= 1
+            if _STANCE.holders == 0:
+                _STANCE.eager.__exit__(None, None, None)
 
 
 @dataclass
@@ -260,7 +202,8 @@ def layers(model: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
         if not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        yield seen
+        with uncompiled():
+            yield seen
     finally:
         for handle in handles:
             handle.remove()

@@ -26,6 +26,7 @@ from torch import nn
 
 from soundspot.errors import MethodError
 from soundspot.localize.method import Method
+from soundspot.localize.pixels import gradients_or_refuse
 from soundspot.similarity import Evidence, Question
 from soundspot.watch import layers
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from soundspot.types import Images
+    from soundspot.types import Images, Maps, Similarities
 
 MIN_SIDE = 2
 """A layer with fewer positions a side says nothing about where."""
@@ -61,27 +62,45 @@ class GradCam(Method):
                 "function; use input_gradient or occlusion"
             )
         asked = images.detach().requires_grad_()
-        with layers(question.model) as seen, torch.enable_grad():
+        refusal = gradients_or_refuse(self.name, question, images)
+        with layers(question.model) as seen, refusal:
             similarities = question(asked)
-            total = similarities.sum()
         if not similarities.requires_grad:
             raise MethodError(
                 "grad_cam needs a model that is differentiable in the picture; use occlusion"
             )
-        for output, size in _candidates([output for _, output in seen], images):
-            gradient: Tensor | None = torch.autograd.grad(
-                total, output, retain_graph=True, allow_unused=True
-            )[0]
-            if gradient is None:
-                continue
-            weights, used = _weights(_positions(gradient, size))
-            if used:
-                maps = (weights * _positions(output.detach(), size)).sum(1).clamp(min=0)
-                return Evidence(maps, similarities.detach())
+        maps = _maps(similarities, asked, [output for _, output in seen])
+        return Evidence(maps, similarities.detach())
+
+
+@torch.enable_grad()
+def _maps(similarities: Similarities, asked: Images, outputs: list[Tensor]) -> Maps:
+    """The map of the last layer that is one of the picture and that the similarities use.
+
+    Where no gradient reaches the pictures (all that the model listens to is switched off), nothing
+    speaks for the sound, and the map is zero.
+    """
+    total = similarities.sum()
+    dark: Maps | None = None
+    for output, size in _candidates(outputs, asked):
+        gradient = _gradient(total, output)
+        if gradient is None:
+            continue
+        weights, used = _weights(_positions(gradient, size))
+        if used:
+            return (weights * _positions(output.detach(), size)).sum(1).clamp(min=0)
+        dark = asked.new_zeros((len(asked), *size)) if dark is None else dark
+    slope = _gradient(total, asked)
+    if dark is None or slope is None or slope.any():
         raise MethodError(
             "grad_cam finds no layer that is a map of the picture and that the similarity uses; "
             "use input_gradient or occlusion"
         )
+    return dark
+
+
+def _gradient(total: Tensor, of: Tensor) -> Tensor | None:
+    return torch.autograd.grad(total, of, retain_graph=True, allow_unused=True)[0]
 
 
 def _weights(gradient: Tensor) -> tuple[Tensor, bool]:

@@ -34,7 +34,7 @@ class GuidedBackprop(PixelGradient):
         if similarities.requires_grad and not seen:
             raise MethodError(
                 "guided_backprop does not see every activation between the picture and the "
-                "similarity (a traced or scripted model, a thread, or none there); "
-                "use input_gradient"
+                "similarity (a traced or scripted model, a custom autograd function, vmap, a "
+                "thread, or none there); use input_gradient"
             )
         return similarities

@@ -8,12 +8,15 @@ grain is smoothed (`blur`, a Gaussian; `samples`, SmoothGrad).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from soundspot.activations import is_flat, nodes_behind
 from soundspot.errors import MethodError
+from soundspot.files import one_line
 from soundspot.localize.method import Method, is_number, is_whole
 from soundspot.maps import gaussian_blur
 from soundspot.similarity import Evidence, Question
@@ -31,6 +34,27 @@ REDUCTIONS: dict[str, Callable[[Tensor], Maps]] = {
     "l2": lambda g: g.square().sum(1).sqrt(),
     "positive": lambda g: g.sum(1).clamp(min=0),
 }
+
+
+@contextmanager
+def gradients_or_refuse(method: str, question: Question, images: Images) -> Iterator[None]:
+    """Ask for gradients within; a model that fails at it and can answer without is refused.
+
+    Raises:
+        MethodError: the model answers, but not with gradients (it calls numpy, say).
+    """
+    try:
+        with torch.enable_grad():
+            yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        with torch.no_grad():
+            question(images.detach())  # an error of the model's own is raised here again
+        raise MethodError(
+            f"{method} needs a model that is differentiable in the picture, and this one fails "
+            f"when asked for a gradient ({one_line(error)}); use occlusion, which needs none"
+        ) from error
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,16 +107,21 @@ class PixelGradient(Method):
         Rows do not depend on one another (law 1), so the sum's gradient holds each row's own.
         """
         asked = images.detach().requires_grad_()
-        with torch.enable_grad():
+        with gradients_or_refuse(self.name, question, images):
             similarities = self._ask(question, asked)
-            total = similarities.sum()
-        gradient: Tensor | None = None
-        if similarities.requires_grad:
-            (gradient,) = torch.autograd.grad(total, asked, allow_unused=True)
+            gradient: Tensor | None = None
+            if similarities.requires_grad:
+                total = similarities.sum()
+                (gradient,) = torch.autograd.grad(total, asked, allow_unused=True)
         if gradient is None:
             raise MethodError(
                 f"{self.name} needs a model that is differentiable in the picture, and no "
                 "gradient reaches it; use occlusion, which needs none"
+            )
+        if not gradient.any() and any(map(is_flat, nodes_behind(similarities))):
+            raise MethodError(
+                f"{self.name} needs a slope, and this model rounds what depends on the picture; "
+                "use occlusion, which needs none"
             )
         return gradient, similarities.detach()
 
