@@ -7,137 +7,48 @@ the other, and no blind map can do either.
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
+from red_and_green import (
+    FACTS,
+    HEIGHT,
+    TONES,
+    WIDTH,
+    Planted,
+    bare,
+    negatives_in,
+    positives_in,
+    write_scene,
+)
 from soundspot import metrics
 from soundspot.benchmark import evaluate
 from soundspot.errors import MethodError, ModelError, OptionError, SoundspotError
-from soundspot.facts import ModelFacts
-from soundspot.media.audio import write_sound
-from soundspot.media.image import write_picture
-from soundspot.report import AUROC_KEYS, MAP_KEYS, NEGATIVE_KINDS, Report
-from soundspot.scoring import CONVENTIONS, JUDGED_SIDE, judge, judged_size, truth_of
-from soundspot.similarity import Evidence
-from soundspot.types import Sample
+from soundspot.judging.asking import judged_size
+from soundspot.judging.conventions import COMMON_CONVENTIONS, OWN_CONVENTIONS
+from soundspot.protocols import Batch, Shot
+from soundspot.protocols.batch import JUDGED_SIDE, Unit
+from soundspot.protocols.soundspot import METRICS, Soundspot
+from soundspot.report import AUROC_KEYS, MAP_KEYS, Report, own_metric
 
-RATE, SECONDS = 8000, 0.25
-TONES = {"red": 500, "green": 1000}
-"""Hz."""
-HEIGHT, WIDTH = 64, 96
-FACTS = ModelFacts("planted", size=64, sample_rate=RATE, seconds=SECONDS)
-PLACES = {  # of the red and the green square, in fractions
-    0: ((0.0, 0.0, 0.25, 0.25), (0.75, 0.75, 1.0, 1.0)),
-    1: ((0.75, 0.0, 1.0, 0.25), (0.0, 0.5, 0.25, 0.75)),
-    2: ((0.0, 0.75, 0.25, 1.0), (0.5, 0.0, 0.75, 0.25)),
-    3: ((0.75, 0.5, 1.0, 0.75), (0.0, 0.0, 0.25, 0.25)),
-}
-
-
-def frequency(sounds):
-    crossings = (sounds[:, 1:].sign() != sounds[:, :-1].sign()).float().mean(1)
-    return crossings * RATE / 2
-
-
-def hears(sounds, tone):
-    return (frequency(sounds) - tone).abs() < 100
-
-
-@dataclass(frozen=True)
-class Planted:
-    """Answers how strongly the picture shows the colour that sounds."""
-
-    facts: ModelFacts = FACTS
-    spoil: float = 0.0
-
-    def __call__(self, images, sounds):
-        return self.fix_sound(sounds)(images)
-
-    def fix_sound(self, sounds):
-        return PlantedQuestion(self, sounds)
-
-
-@dataclass(frozen=True)
-class PlantedQuestion:
-    model: Planted
-    sounds: torch.Tensor
-
-    def __call__(self, images):
-        return self.own_map(images).similarities
-
-    def of(self, rows):
-        return PlantedQuestion(self.model, self.sounds[list(rows)])
-
-    def own_map(self, images):
-        contrast = images[:, 0] - images[:, 1]
-        red, green = (hears(self.sounds, TONES[c])[:, None, None] for c in ("red", "green"))
-        maps = contrast.relu() * red + (-contrast).relu() * green + self.model.spoil
-        maps = torch.nn.functional.avg_pool2d(maps, 4)
-        return Evidence(maps, maps.amax((1, 2)))
-
-    def feature_strength(self, images):
-        return torch.nn.functional.avg_pool2d(
-            (images[:, 0] - images[:, 1]).abs() + self.model.spoil, 4
-        )
-
-
-def bare(images, sounds):
-    """No map and no picture-only map of its own: a model that only knows pairs."""
-    return Planted()(images, sounds)
-
-
-def tone(hertz):
-    """A sine whose samples never fall on zero, where a sign has no meaning."""
-    seconds = np.arange(RATE * SECONDS) / RATE
-    return (0.5 * np.sin(2 * np.pi * hertz * seconds + 0.3)).astype(np.float32)
+CONVENTIONS = {**OWN_CONVENTIONS, **COMMON_CONVENTIONS}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("planted")
-    for number, boxes in PLACES.items():
-        picture = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
-        for channel, box in enumerate(boxes):
-            picture[metrics.truth_mask([box], HEIGHT, WIDTH), channel] = 220
-        write_picture(folder / f"{number}.png", picture)
-    for colour, hertz in TONES.items():
-        for take in range(2):
-            write_sound(folder / f"{colour}{take}.wav", tone(hertz), RATE)
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, int(RATE * SECONDS)).astype(np.float32)
-    write_sound(folder / "silence.wav", np.zeros_like(noise), RATE)
-    write_sound(folder / "noise.wav", noise, RATE)
-    write_sound(folder / "offscreen.wav", tone(3000), RATE)
-    return folder
+    return write_scene(tmp_path_factory.mktemp("planted"))
 
 
 @pytest.fixture(scope="module")
 def positives(folder):
-    return [
-        Sample(
-            id=f"{number}-{colour}",
-            image=folder / f"{number}.png",
-            sound=folder / f"{colour}{number % 2}.wav",
-            boxes=(boxes[i],),
-            group=colour,
-            ambiguous=number == 3 and colour == "red",
-        )
-        for number, boxes in PLACES.items()
-        for i, colour in enumerate(TONES)
-        if (number, colour) != (0, "green")
-    ]
+    return positives_in(folder)
 
 
 @pytest.fixture(scope="module")
 def samples(folder, positives):
-    negatives = [
-        Sample(f"{number}-{kind}", folder / f"{number}.png", folder / f"{kind}.wav", kind=kind)
-        for number in PLACES
-        for kind in NEGATIVE_KINDS
-    ]
-    return [*positives, *negatives]
+    return [*positives, *negatives_in(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -244,12 +155,18 @@ def test_json_has_its_form_and_no_nan(report):
     for row in data["rows"]:
         assert set(row) == {"name", "kind", "scores", "intervals", "groups"}
         keys = {*MAP_KEYS, *(AUROC_KEYS if row["kind"] == "method" else ())}
-        assert set(row["scores"]) == set(row["intervals"]) == keys
-        for key, score in row["scores"].items():
-            low, high = row["intervals"][key]
+        long = {f"soundspot/{metric}" for metric in METRICS}
+        assert set(row["scores"]) == set(row["intervals"]) == keys | long
+        for key in keys:
+            score, (low, high) = row["scores"][key], row["intervals"][key]
+            assert score == row["scores"][f"soundspot/{own_metric(key)}"]
             assert 0 <= low - 1e-6 <= score <= high + 1e-6 <= 1 + 2e-6 or low == score == high
         for entry in row["groups"].values():
-            assert set(entry) == {"n", *keys}
+            assert set(entry) == {
+                "n",
+                *keys,
+                *(f"soundspot/{metric}" for metric in Soundspot.means),
+            }
     beaten = {(d["row"], d["against"]) for d in data["differences"]}
     assert ("similarity_map", "centre disc") in beaten
     assert ("similarity_map", "similarity_map, wrong sound") in beaten
@@ -400,7 +317,8 @@ def test_mixtures_and_boxless_positives_are_counted_apart(positives):
 def test_annotators_are_judged_by_their_consensus(positives):
     left, top = (0.0, 0.0, 0.5, 1.0), (0.0, 0.0, 1.0, 0.5)
     drawn = replace(positives[0], boxes=(), annotators=((left,), (top,)))
-    truth = truth_of(drawn, 2, 2)
+    nothing = np.zeros((2, 2), np.float32)
+    truth = Batch([Shot(drawn, 2, 2, (nothing,))]).own_truth(Unit(0, 0))
     np.testing.assert_array_equal(truth, [[1.0, 0.5], [0.5, 0.0]])
     report = evaluate(Planted(), [drawn], [])
     whole = report.row("whole image").values["top_half/auc"]
@@ -412,14 +330,6 @@ def test_nan_is_an_error_that_names_its_row(positives):
         evaluate(Planted(spoil=float("nan")), positives, ["similarity_map"])
     with pytest.raises(ModelError, match=r"^picture only, sample '0-red': .*NaN"):
         evaluate(Planted(spoil=float("nan")), positives, [])
-
-
-def test_a_map_with_nan_is_not_judged():
-    truth = np.ones((4, 4), bool)
-    with pytest.raises(ValueError, match="NaN"):
-        judge(np.full((2, 2), np.nan, np.float32), truth)
-    with pytest.raises(ValueError, match="h w"):
-        judge(np.zeros(4, np.float32), truth)
 
 
 def test_options_are_checked(positives):
