@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from soundspot.augment_scenes import compose, halves, quarters
+from soundspot.augment_scenes import compose, halves, layouts, quarters
 
 SIDE = 96
 
@@ -20,7 +20,7 @@ def coloured(rng: np.random.Generator) -> tuple[int, Image.Image]:
 @pytest.mark.parametrize("seed", range(40))
 def test_tiles_lie_on_the_canvas(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    scene = compose(rng, lambda: coloured(rng), SIDE)
+    scene = compose(rng, lambda: coloured(rng), SIDE, layouts(0.22))
     assert scene.pixels.shape == (SIDE, SIDE, 3)
     assert scene.pixels.dtype == np.uint8
     assert 1 <= len(scene.tiles) <= 4
@@ -42,7 +42,7 @@ def test_a_black_picture_lands_where_its_tile_says() -> None:
     for seed in range(30):
         rng = np.random.default_rng(seed)
         pictures = iter([Image.new("RGB", (64, 64), c) for c in ("black", "white") * 4])
-        scene = compose(rng, lambda p=pictures: (0, next(p)), SIDE)  # type: ignore[misc]
+        scene = compose(rng, lambda p=pictures: (0, next(p)), SIDE, layouts(0.22))  # type: ignore[misc]
         if len(scene.tiles) != 2:
             continue
         means = [scene.pixels[y0:y1, x0:x1].mean() for _, (x0, y0, x1, y1) in scene.tiles]
@@ -54,6 +54,6 @@ def test_the_same_dice_give_the_same_scene() -> None:
     scenes = []
     for _ in range(2):
         rng = np.random.default_rng(7)
-        scenes.append(compose(rng, lambda r=rng: coloured(r), SIDE))  # type: ignore[misc]
+        scenes.append(compose(rng, lambda r=rng: coloured(r), SIDE, layouts(0.22)))  # type: ignore[misc]
     assert np.array_equal(scenes[0].pixels, scenes[1].pixels)
     assert scenes[0].tiles == scenes[1].tiles

@@ -246,6 +246,26 @@ def test_a_damaged_ledger_is_refused(tmp_path):
         list(ledger.blocks())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"sample": "never heard of", "failed": "x"},
+        {"sample": "0-red", "row": "none", "parts": {"lvs": {}}, "confidence": []},
+        {"sample": "0-red", "row": "centre disc", "parts": {"lvs": 3}, "confidence": []},
+        {"sample": ["0-red"]},
+        {"nothing": 0},
+    ],
+)
+def test_lines_that_this_run_does_not_write_are_refused(options, capsys, tmp_path, line):
+    ledger = tmp_path / "ledger.jsonl"
+    assert main([*options, "--samples", str(ledger)]) == 0
+    capsys.readouterr()
+    header, rest = ledger.read_text().split("\n", 1)
+    ledger.write_text(f"{header}\n{json.dumps(line)}\n{rest}")
+    assert main([*options, "--samples", str(ledger)]) == 2
+    assert "is damaged; delete the file to start anew" in capsys.readouterr().err
+
+
 def test_numbers_come_back_to_the_last_bit(tmp_path):
     values = [0.1 + 0.2, 1 / 3, 5e-324, float("inf"), 0.0]
     ledger = Ledger(tmp_path / "ledger.jsonl", {})

@@ -237,7 +237,7 @@ def test_places_that_cannot_be_written(two_tower: TwoTower, tmp_path: Path) -> N
 
 
 def test_only_our_models_are_saved(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds one of two_tower, not a Linear"):
+    with pytest.raises(CheckpointError, match=r"holds one of two_tower, .*, not a Linear"):
         checkpoint.save(nn.Linear(1, 1), tmp_path / "m.safetensors")  # type: ignore[arg-type]
     assert os.listdir(tmp_path) == []
 
@@ -251,3 +251,48 @@ def test_weights_beyond_half_precision_are_refused(two_tower: TwoTower, tmp_path
     assert not (tmp_path / "large.safetensors").exists()
     checkpoint.save(large, tmp_path / "large.safetensors", half=False)
     assert bool((checkpoint.load(tmp_path / "large.safetensors").coarse.weight[0, 0] == 1e6).all())
+
+
+# --- what an embedded model already holds ------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", checkpoint.EMBEDDED)
+def test_every_embedded_model_loads(name: str) -> None:
+    model = checkpoint.load(name)
+    assert model.facts.name == name
+    assert model.facts.calibration is not None
+    header = checkpoint.read_header(checkpoint.WEIGHTS / f"{name}.safetensors")
+    assert header["model"] == ("two_tower" if name == "default" else name)
+    assert ("base" in header) == (name != "default")
+    assert "trained" in header["notes"]
+
+
+def test_the_embedded_models_are_small_together() -> None:
+    sizes = [path.stat().st_size for path in checkpoint.WEIGHTS.iterdir()]
+    assert len(sizes) == len(checkpoint.EMBEDDED)
+    assert sum(sizes) < 60e6
+
+
+def test_a_base_saves_space_and_nothing_else(tmp_path: Path, pair: Any) -> None:
+    model = checkpoint.load("attention")
+    whole, lean = tmp_path / "whole.safetensors", tmp_path / "lean.safetensors"
+    checkpoint.save(model, whole)
+    checkpoint.save(model, lean, base="default")
+    assert lean.stat().st_size < 0.7 * whole.stat().st_size
+    one, other = checkpoint.load(whole), checkpoint.load(lean)
+    for (name, a), (_, b) in zip(one.state_dict().items(), other.state_dict().items(), strict=True):
+        assert torch.equal(a, b), name
+    with torch.no_grad():
+        assert torch.equal(one(*pair), other(*pair))
+
+
+def test_another_base_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lean = tmp_path / "lean.safetensors"
+    checkpoint.save(checkpoint.load("attention"), lean, base="default")
+    with pytest.raises(CheckpointError, match="no embedded model"):
+        checkpoint.save(checkpoint.load(lean), tmp_path / "x.safetensors", base="resnet")
+    elsewhere = tmp_path / "weights"
+    elsewhere.mkdir()
+    monkeypatch.setattr(checkpoint, "WEIGHTS", elsewhere)
+    checkpoint.save(TwoTower(facts=FACTS), elsewhere / "default.safetensors")
+    assert "stands on another 'default' model" in refused(lean)

@@ -57,7 +57,6 @@ def test_train_refuses(refused: Refused, pair: Path, tmp_path: Path, model_file:
     refused("train", pair, *tower, *out, "--side", "100", about="multiple of 32")
     refused("train", pair, *tower, *out, "--seed", "-1", about="seed")
     refused("train", pair, *tower, "--out", pair, about="cannot be written")
-    refused("train", pair, *out, about="--sound-tower")
 
 
 def test_a_set_without_sounds_is_named(refused: Refused, tmp_path: Path, model_file: Path) -> None:

@@ -324,7 +324,7 @@ def test_the_page_is_whole_and_escapes_other_peoples_names(folder, evaluate, tmp
     [
         (("--protocol", "lsv"), "no protocol 'lsv'; there are soundspot, lvs"),
         (("--protocol", "lvs,lvs"), "the protocol lvs is given twice"),
-        (("--protocol", ","), "no protocol"),
+        (("--protocol", ","), "no protocol is given; there are soundspot, lvs"),
         (("--methods", "magic"), "unknown method 'magic'"),
         (("--model", "nowhere"), "neither a model that comes with soundspot (default"),
         (("--model", "no.such.module:f"), "there is no module 'no'"),
@@ -341,6 +341,8 @@ def test_the_page_is_whole_and_escapes_other_peoples_names(folder, evaluate, tmp
         (("--json", "pairs.jsonl"), "is read from"),
         (("--html", "0.png"), "is read from"),
         (("--samples", "red0.wav"), "is read from"),
+        (("--maps", ".", "--json", "0-red.npy"), "is read from"),
+        (("--maps", ".", "--csv", "confidences.csv"), "is read from"),
         (("--csv", "x", "--json", "x"), "written twice"),
         (("--csv", "0.png/x"), "cannot be written"),
         (("--samples", "."), "is a folder"),
@@ -357,6 +359,27 @@ def test_bad_use_is_one_line_before_any_work(folder, evaluate, monkeypatch, argu
     assert about in err
     assert "evaluating" not in err
     assert sorted(os.listdir()) == before
+
+
+def test_json_scores_are_not_rounded_away(folder, judged, tmp_path):
+    """The mean of the samples' own parts, to more digits than any comparison asks for."""
+    ledger = tmp_path / "samples.jsonl"
+    arguments = (*PLANTED, "--protocol", "lvs", "--samples", ledger)
+    _, rows = judged(folder / "pairs.jsonl", *arguments)
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    parts = [x["parts"]["lvs"]["ciou_mean"] for x in lines if x.get("row") == "random"]
+    assert rows["random"]["scores"]["lvs/ciou_mean"] == pytest.approx(np.mean(parts), rel=1e-10)
+
+
+def test_the_lists_of_a_data_set_are_not_written_over(folder, evaluate):
+    truth = folder / "vggss.json"
+    truth.write_text(json.dumps([{"file": "a_1", "class": "dog", "bbox": [[0, 0, 0.5, 1]]}]))
+    before = truth.read_bytes()
+    code, _, err = evaluate(f"vgg_ss:{folder}", *PLANTED, "--json", truth)
+    assert (code, truth.read_bytes()) == (2, before)
+    assert "is read from" in err
+    code, _, err = evaluate(f"manifest:{folder}/pairs.jsonl", "--csv", folder / "pairs.jsonl")
+    assert (code, "is read from" in err) == (2, True)
 
 
 def test_a_model_that_answers_wrongly_is_refused(folder, evaluate, tmp_path, monkeypatch):

@@ -14,10 +14,10 @@ import soundspot
 
 ROOT = Path(soundspot.__file__).parent
 LAYERS = (
-    "errors types memory",
+    "activations errors types memory",
     "files options",
     "media",
-    "facts similarity watch",
+    "band_mask facts similarity watch",
     "maps",
     "towers",
     "models",
@@ -26,15 +26,18 @@ LAYERS = (
     "render",
     "result",
     "locating",
-    "data losses metrics",
-    "blind report",
-    "scoring",
+    "data metrics separating",
+    "protocols",
+    "report user_model",
+    "judging",
     "augment_scenes augment_sounds optimiser_state",
     "sound_bank",
     "batches",
-    "batch benchmark calibrate distill train",
+    "batch losses",
+    "benchmark calibrate distill train",
     "commands",
     "cli",
+    "__main__",
 )
 """From the ground up. A module may import from lower lines, and a folder from itself; none may
 import from its own line."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from soundspot.data.check import Notes
 from soundspot.data.manifest import BOX_TOLERANCE, read_manifest
 from soundspot.errors import ManifestError
 from soundspot.types import Sample, Source
@@ -24,6 +25,15 @@ def write(folder, *records):
 
 def read(folder, *records):
     return list(read_manifest(write(folder, *records)))
+
+
+def test_an_annotators_box_without_area_is_dropped_and_counted(tmp_path):
+    people = [[[0.2, 0.3, 0.2, 0.3]], [[0, 0, 1, 1], [0.5, 0, 0.6, 0]]]
+    path = write(tmp_path, {**GOOD, "annotators": people})
+    notes = Notes()
+    (sample,) = read_manifest(path, notes)
+    assert sample.annotators == ((), ((0.0, 0.0, 1.0, 1.0),))
+    assert notes.oddities == {"boxes without area, dropped": [f"{path}, line 1"] * 2}
 
 
 def test_a_full_line_becomes_a_sample(tmp_path):
@@ -139,7 +149,8 @@ WRONG = [
     ("boxes", [GOOD["boxes"][0], [0, 0, 2, 2]], r"'boxes'\[1\]"),
     ("annotators", [{}], r"'annotators'\[0\] must be a list"),
     ("annotators", [[0, 0, 1, 1]], r"'annotators'\[0\]\[0\] must be four numbers"),
-    ("annotators", [[], [[0, 0, 0, 1]]], r"'annotators'\[1\]\[0\].* empty"),
+    ("annotators", [[], [[0, 0.7, 1, 0.2]]], r"'annotators'\[1\]\[0\].* empty"),
+    ("annotators", [[[0, 0, 0, 1], [0, 0, 2, 1]]], r"'annotators'\[0\]\[1\].* fractions"),
     ("sources", [[]], r"'sources'\[0\]: must be an object"),
     ("sources", [{}], "'boxes' is missing"),
     ("sources", [{"boxes": [[0, 0, 3, 1]]}], r"'sources'\[0\]: 'boxes'\[0\].* fractions"),

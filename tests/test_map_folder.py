@@ -154,3 +154,6 @@ def test_changed_maps_change_the_fingerprint(folder):
     assert MapFolder.open(folder).fingerprint() == before
     np.save(folder / "a.npy", np.zeros((3, 2)))
     assert MapFolder.open(folder).fingerprint() != before
+    before = MapFolder.open(folder).fingerprint()
+    (folder / "b.npy").symlink_to(folder / "nowhere")
+    assert MapFolder.open(folder).fingerprint() == before

@@ -167,7 +167,7 @@ def test_questions_of_models_that_hear_once(planted: Scene, two_tower: TwoTower)
     assert model.heard == 0
     ours = fix_sound(two_tower, torch.rand(1, 16_000))
     assert isinstance(ours, OffersMap)
-    assert isinstance(ours, OffersFeatureStrength)
+    assert isinstance(two_tower, OffersFeatureStrength)
 
 
 def test_our_models_map_and_similarity_follow_their_formulas() -> None:
@@ -191,7 +191,7 @@ def test_our_models_map_and_similarity_follow_their_formulas() -> None:
         q = model.sound_head(hidden).clamp(min=0) + 1e-4
         q = q / q.norm(dim=1, keepdim=True)
         audible = model.audible(features)[:, 0]
-        strength = question.feature_strength(images)
+        strength = model.feature_strength(images)
     assert maps.shape == (2, 4, 6)
     assert strength.shape == (2, 2, 3)
     for row in range(2):

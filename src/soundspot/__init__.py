@@ -7,7 +7,7 @@
 
 Data flows one way, and this is the map of the package:
 
-    media/        the world <-> arrays: pictures, sounds
+    media/        the world <-> arrays: pictures, sounds, videos
     towers/       one file = one encoder of pictures or sounds, with its front end
     models/       one file = one similarity model
     similarity    what a model must be (any function of a picture and a sound), and its laws
@@ -15,8 +15,13 @@ Data flows one way, and this is the map of the package:
     localize/     one file = one method that turns similarities into a map
     maps          resize, smooth, normalise, cut into boxes
     locating      the road from files to a `Result`
-    metrics/, benchmark    the referee
-    train, distill         how the default model was made
+    separating    the sound of one pixel
+    data/         one file = one data set, each yields `Sample`
+    metrics/      one file = one family of scores: pure functions
+    protocols/    one file = one frozen way to judge
+    judging/, benchmark, report/    the referee
+    losses/       one file = one objective
+    train, distill, calibrate       how the embedded models were made
 
 Importing soundspot imports nothing heavy; torch comes with the first use.
 """
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from soundspot.benchmark import evaluate as evaluate
     from soundspot.checkpoint import load as load
     from soundspot.checkpoint import save as save
+    from soundspot.data import open_data as open_data
     from soundspot.data.manifest import read_manifest as read_manifest
     from soundspot.errors import SoundspotError as SoundspotError
     from soundspot.facts import Calibration as Calibration
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from soundspot.locating import Locator as Locator
     from soundspot.locating import locate as locate
     from soundspot.result import Result as Result
+    from soundspot.separating import separate as separate
     from soundspot.similarity import check_model as check_model
     from soundspot.types import Sample as Sample
 
@@ -58,9 +65,11 @@ _HOMES = {
     "evaluate": "benchmark",
     "load": "checkpoint",
     "locate": "locating",
+    "open_data": "data",
     "parse": "localize",
     "read_manifest": "data.manifest",
     "save": "checkpoint",
+    "separate": "separating",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -11,15 +11,15 @@ sharpness nor greyness may tell where it came from.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-LAYOUTS = (0.78, 0.2, 0.02)
-"""Shares of scenes with one, two and four tiles."""
+OF_FOUR = 1 / 11
+"""Of the scenes with several tiles, this share has four; the others have two."""
 CROP_AREA = (0.75, 1.0)
 """Share of a picture's area that a tile shows."""
 CROP_ASPECT = 1.28
@@ -50,9 +50,14 @@ class Scene:
     tiles: tuple[tuple[int, Rectangle], ...]
 
 
-def compose(rng: Rng, draw: Draw, side: int) -> Scene:
-    """Lay out one scene of `side` x `side` pixels."""
-    layout = rng.choice(len(LAYOUTS), p=LAYOUTS)
+def layouts(mosaics: float) -> tuple[float, float, float]:
+    """Shares of scenes with one, two and four tiles, where `mosaics` have several."""
+    return 1 - mosaics, mosaics * (1 - OF_FOUR), mosaics * OF_FOUR
+
+
+def compose(rng: Rng, draw: Draw, side: int, shares: Sequence[float]) -> Scene:
+    """Lay out one scene of `side` x `side` pixels; `shares` are those of `layouts`."""
+    layout = rng.choice(len(shares), p=shares)
     rectangles = ([(0, 0, side, side)], halves(rng, side), quarters(rng, side))[layout]
     canvas = Image.new("RGB", (side, side))
     tiles = []

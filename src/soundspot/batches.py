@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from soundspot.augment_scenes import Rectangle, compose
+from soundspot.augment_scenes import Rectangle, compose, layouts
 from soundspot.data.pairs import Pairs
 from soundspot.errors import MediaError, TrainingError
 from soundspot.media.image import Picture, read_picture
-from soundspot.sound_bank import SoundBank
+from soundspot.sound_bank import Recordings, SoundBank
 
 if TYPE_CHECKING:
     from soundspot.options import TrainOptions
@@ -51,6 +51,8 @@ class Batch:
         regions: n P, the positions of each region.
         sounds: n d, embeddings of the sounds drawn for the regions.
         audible, empty: k d, embeddings of recordings, and of noise and silence.
+        waves: n samples, a varied stretch of each drawn sound; no rows unless asked for.
+        files: the pictures and sounds that it was made of.
     """
 
     pixels: Tensor
@@ -59,10 +61,14 @@ class Batch:
     sounds: Tensor
     audible: Tensor
     empty: Tensor
+    waves: Tensor
+    files: tuple[Path, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        return Batch(**values | moved)
 
 
 @dataclass
@@ -73,13 +79,24 @@ class _Draft:
     scenes: list[int] = field(default_factory=list)
     regions: list[Tensor] = field(default_factory=list)
     sounds: list[int] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
 
 
 class Batches:
-    """Batches of one run."""
+    """Batches of one run.
 
-    def __init__(self, pairs: Pairs, bank: SoundBank, options: TrainOptions) -> None:
+    Args:
+        pairs: pictures and sounds that belong together.
+        bank: every sound, heard.
+        options: of the run.
+        waves: bring waveforms too, for objectives that hear for themselves.
+    """
+
+    def __init__(
+        self, pairs: Pairs, bank: SoundBank, options: TrainOptions, *, waves: bool = False
+    ) -> None:
         self.pairs, self.bank, self.options = pairs, bank, options
+        self.recordings = Recordings(pairs.all_sounds) if waves else None
         self.deviation = bank.whole.std(0).mean()
         self.unreadable: set[Path] = set()
 
@@ -109,11 +126,21 @@ class Batches:
             self._hear(draft.sounds, rng),
             self._hear(rng.integers(len(self.bank.whole), size=self.options.gate), rng),
             self.bank.empty[rng.integers(len(self.bank.empty), size=self.options.gate)],
+            self._record(draft.sounds, step),
+            (*draft.pictures, *(self.pairs.all_sounds[i] for i in draft.sounds)),
         )
+
+    def _record(self, sounds: Sequence[int], step: int) -> Tensor:
+        """Waveforms, by dice of their own: the rest of a batch is the same with and without."""
+        if self.recordings is None:
+            return torch.empty(0)
+        return self.recordings(sounds, (self.options.seed, step, 1))
 
     def _add_scene(self, draft: _Draft, rng: np.random.Generator) -> None:
         side = self.options.side
-        scene = compose(rng, lambda: self._draw_picture(rng), side)
+        scene = compose(
+            rng, lambda: self._draw_picture(draft, rng), side, layouts(self.options.mosaics)
+        )
         draft.pixels.append(scene.pixels)
         for number, place in scene.tiles:
             region = _positions(place, side)
@@ -131,17 +158,20 @@ class Batches:
         noise = torch.from_numpy(rng.standard_normal(heard.shape, dtype=np.float32))
         return heard + JITTER * self.deviation * noise
 
-    def _draw_picture(self, rng: np.random.Generator) -> tuple[int, Image.Image]:
+    def _draw_picture(self, draft: _Draft, rng: np.random.Generator) -> tuple[int, Image.Image]:
         """A set's number and one of its pictures; a broken one is counted and passed over."""
         for _ in range(MAX_UNREADABLE):
             number = self.pairs.draw_set(rng)
             choices = self.pairs.pictures[number]
             path = choices[rng.integers(len(choices))]
             try:
-                return number, Image.fromarray(read_picture(path))
+                picture = Image.fromarray(read_picture(path))
             except MediaError as error:
                 self.unreadable.add(path)
                 last = error
+            else:
+                draft.pictures.append(path)
+                return number, picture
         raise TrainingError(f"{MAX_UNREADABLE} pictures in a row cannot be read; the last: {last}")
 
 

@@ -47,7 +47,7 @@ from soundspot.judging.ranks import Crew
 from soundspot.judging.referee import Referee
 from soundspot.judging.summary import report_of
 from soundspot.localize import Method
-from soundspot.protocols import make
+from soundspot.protocols import PROTOCOLS, make
 from soundspot.report import OWN, Report
 from soundspot.similarity import Similarity
 from soundspot.types import Sample
@@ -94,8 +94,10 @@ class Settings:
         if self.batch < 1:
             raise OptionError(f"batch is {self.batch}; it must be at least 1")
         twice = [name for name, n in Counter(self.protocols).items() if n > 1]
-        if twice or not self.protocols:
-            raise OptionError(f"the protocol {twice[0]} is given twice" if twice else "no protocol")
+        if twice:
+            raise OptionError(f"the protocol {twice[0]} is given twice")
+        if not self.protocols:
+            raise OptionError(f"no protocol is given; there are {', '.join(PROTOCOLS)}")
 
 
 def evaluate(

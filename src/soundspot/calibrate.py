@@ -72,6 +72,7 @@ def calibrate(
     *,
     method: str | None = None,
     size: int | None = None,
+    base: str | None = None,
     device: str = "auto",
 ) -> Fit:
     """Calibrate a model and save it with its new facts.
@@ -82,6 +83,7 @@ def calibrate(
         out: where the calibrated model goes.
         method: the model's default method from now on; None keeps it.
         size: the side that pictures are fitted to from now on; None keeps it.
+        base: an embedded model whose tensors `out` need not repeat (`checkpoint.save`).
         device: where to run.
 
     Raises:
@@ -113,7 +115,7 @@ def calibrate(
     )
     model.facts = replace(model.facts, calibration=calibration)
     notes = read_header(checkpoint).get("notes", {})
-    save(model, out, **notes)
+    save(model, out, base=base, **notes)
     error = expected_error(expit(scale * seen + bias), expit(scale * unseen + bias))
     chosen = repr(locator.method)
     return Fit(calibration, error, cuts[chosen][1], chosen)

@@ -12,12 +12,23 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from soundspot import __version__
-from soundspot.commands import calibrate, distill, evaluate, locate, methods, models, train
+from soundspot.commands import (
+    calibrate,
+    data,
+    distill,
+    evaluate,
+    locate,
+    methods,
+    models,
+    protocols,
+    separate,
+    train,
+)
 from soundspot.errors import SoundspotError
 from soundspot.files import one_line
 from soundspot.memory import keep_freed
 
-COMMANDS = (locate, methods, models, evaluate, train, distill, calibrate)
+COMMANDS = (locate, separate, methods, models, evaluate, protocols, data, train, distill, calibrate)
 """In the order of the help."""
 
 INTRO = """\
@@ -25,9 +36,12 @@ Find where in a picture a sound comes from.
 
   soundspot locate cat.jpg meow.wav -o where.png    draw where the sound comes from
   soundspot locate pairs.jsonl --out-dir results    the same for many pairs
+  soundspot separate IMAGE SOUND --at X,Y -o O.wav  hear what one pixel sounds like
   soundspot methods                                 the ways to make a map
   soundspot models                                  the models at hand
   soundspot evaluate pairs.jsonl                    score methods against true boxes
+  soundspot protocols                               the ways to judge maps
+  soundspot data check NAME ROOT                    is a data set all there?
   soundspot train DATA --out RUN                    train a model from pairs alone
 
 `soundspot COMMAND --help` explains a command."""

@@ -23,6 +23,7 @@ class TrainOptions:
     tower_rate: float = _option(1e-4, "learning rate of the picture tower")
     decay: float = _option(1e-4, "weight decay")
     still: int = _option(8, "first blocks of the picture tower that keep their weights")
+    mosaics: float = _option(0.22, "share of scenes that show several pictures")
     gate: int = _option(32, "recordings, and noises or silences, to tell apart in a batch")
     seed: int = _option(0, "of everything random")
     save_every: int = _option(80, "steps between checkpoints")
@@ -38,5 +39,17 @@ class TrainOptions:
             raise OptionError("train: seed is 0 or more")
         if self.still < 0 or self.gate < 1:
             raise OptionError("train: still is 0 or more, gate at least 1")
+        if not 0 <= self.mosaics <= 1:
+            raise OptionError("train: mosaics is a share, 0 to 1")
         if not (self.rate > 0 and self.tower_rate >= 0 and self.decay >= 0):
             raise OptionError("train: rate is above 0; tower-rate and decay are 0 or more")
+
+
+RECIPES: dict[str, TrainOptions] = {
+    "two_tower": TrainOptions(),
+    "attention": TrainOptions(steps=240, mosaics=0.3),
+    "clusters": TrainOptions(steps=240, mosaics=0.3),
+    "fusion": TrainOptions(),
+    "pixel_sound": TrainOptions(steps=240),
+}
+"""The options that each model is trained with unless told otherwise."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ NOISE_DB = (-75.0, -3.0)
 GAIN_DB = (-40.0, 0.0)
 UNDER_NOISE_DB = (5.0, 35.0)
 BATCH = 32
+RECORDINGS_KEPT = 1024
+"""Recordings that stay decoded (about 0.3 MB each)."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,35 @@ def hear_all(tower: LogMelCNN, paths: Sequence[Path], seed: int = 0) -> SoundBan
         hear(_vary(_cut(trimmed, order[i : i + BATCH], rng), dice))
         for i in tqdm(range(0, len(order), BATCH), "hearing variations")
     ]
-    empty = [hear(_empty(BATCH, dice)) for _ in range(0, NOISES, BATCH)]
+    empty = [hear(nothing(BATCH, dice)) for _ in range(0, NOISES, BATCH)]
     return SoundBank(
         torch.cat(whole),
         torch.cat(views).reshape(len(waves), VIEWS, -1),
         torch.cat(empty),
     )
+
+
+class Recordings:
+    """Varied stretches of recordings, read as they are needed.
+
+    Args:
+        paths: of the recordings, by number.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self.read = lru_cache(RECORDINGS_KEPT)(self._read)
+
+    def __call__(self, numbers: Sequence[int], seed: Sequence[int]) -> Tensor:
+        """One varied stretch of each, `n STRETCH`; the same for the same seed."""
+        rng = np.random.default_rng(seed)
+        dice = Generator().manual_seed(int(rng.integers(2**62)))
+        return _vary(_cut([self.read(n) for n in numbers], np.arange(len(numbers)), rng), dice)
+
+    def _read(self, number: int) -> Wave:
+        wave = read_sound(self.paths[number], SAMPLE_RATE)
+        trimmed = trim(wave)
+        return trimmed if len(trimmed) else wave
 
 
 def _cut(waves: Sequence[Wave], picks: np.ndarray[tuple[int], np.dtype[np.int64]],
@@ -124,8 +150,8 @@ def _vary(x: Tensor, dice: Generator) -> Tensor:
     return x / loudest * decibels(uniform(len(x), *GAIN_DB, dice))
 
 
-def _empty(count: int, dice: Generator) -> Tensor:
-    """Noise of every colour and level; some of it digital silence."""
+def nothing(count: int, dice: Generator) -> Tensor:
+    """Noise of every colour and level, some of it digital silence: `count STRETCH`."""
     x = noise(count, STRETCH, dice)
     x = x * decibels(uniform(count, *NOISE_DB, dice))
     x[some(count, SILENT_NOISES, dice)] = 0

@@ -17,6 +17,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE", required=True, help="the calibrated model")
     add("--method", metavar="M", help="the method that the model will use by default")
     add("--size", metavar="SIDE", type=int, help="the side that pictures are fitted to")
+    add("--base", metavar="NAME", help="leave out the weights of this embedded model")
     add_device(parser)
 
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         method=arguments.method,
         size=arguments.size,
+        base=arguments.base,
         device=arguments.device,
     )
     print(said)

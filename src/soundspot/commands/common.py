@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from soundspot.errors import OptionError
 
 if TYPE_CHECKING:
-    from soundspot.models import TwoTower
+    from soundspot.models import SimilarityModel
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, default: str = "default") -> None:
     """Arguments that choose a model and where it runs."""
     parser.add_argument(
-        "--model", metavar="NAME", default="default", help="from `soundspot models`, or a file"
+        "--model",
+        metavar="NAME",
+        default=default,
+        help=f"from `soundspot models`, or a file (default: {default})",
     )
     add_device(parser)
 
@@ -29,7 +32,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_model(arguments: argparse.Namespace) -> TwoTower:
+def load_model(arguments: argparse.Namespace) -> SimilarityModel:
     """The model that `add_model` chose."""
     from soundspot.checkpoint import load
 

@@ -210,7 +210,10 @@ def _check_outputs(
     """Refuse outputs that are read from, written twice, or cannot be written, before any work."""
     outputs = [arguments.json, arguments.csv, arguments.html, arguments.samples]
     media = (path for sample in samples for path in _media(sample))
-    refuse_overwriting(outputs, [*arguments.data, *models, *media])
+    lists = (path for spec in arguments.data for path in _lists(spec))
+    refuse_overwriting(outputs, [*lists, *models, *media])
+    for folder in (*arguments.maps, *arguments.wrong_maps):
+        refuse_overwriting(outputs, _maps_written_over(folder, outputs))
     if [arguments.json, arguments.csv].count("-") > 1:
         raise OptionError("--json - and --csv - would both print; write one to a file")
     for name in (arguments.html, arguments.samples):
@@ -219,6 +222,26 @@ def _check_outputs(
     for name in outputs:
         if name and name != "-" and crew.leads:
             _try_writing(name)
+
+
+def _lists(spec: str) -> Iterator[Path]:
+    """The manifest, or the files that a data set's options name."""
+    from soundspot.data import open_data
+
+    data = open_data(spec)
+    yield data.root
+    for option in data.options():
+        yield data.root / str(getattr(data, option.name))
+
+
+def _maps_written_over(folder: str, outputs: Iterable[str | None]) -> Iterator[Path]:
+    """The outputs that would be a map or the confidences of a folder of maps."""
+    from soundspot.judging.map_folder import CONFIDENCES, SUFFIX
+
+    for path in (Path(name).resolve() for name in outputs if name and name != "-"):
+        named = path.suffix == SUFFIX or path.name in CONFIDENCES
+        if named and path.parent == Path(folder).resolve():
+            yield path
 
 
 def _media(sample: Sample) -> Iterator[Path]:

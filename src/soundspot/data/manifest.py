@@ -18,6 +18,9 @@
 | `sources` | several sources: a list of `{"boxes", "group"?, "sound"?, "mask"?}` |
 | `mask` | in place of boxes, a picture file that is not black where the source is |
 
+A box without area is an error, but not among the `annotators`: real annotations hold some (a click
+in place of a stroke), which are dropped and counted, and the person stays.
+
 Other keys are ignored. Blank lines are skipped. A null says the same as leaving the key out.
 Whether the files exist is found out by whoever reads them. The frames of one film are so many
 lines, each with its own id, time and boxes.
@@ -32,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar, get_args
 
+from soundspot.data.boxes import DROPPED
 from soundspot.data.check import Notes
 from soundspot.data.dataset import Dataset
 from soundspot.data.lists import UNSAFE, Ids, is_safe, shown, unique_keys
@@ -57,28 +61,32 @@ class Manifest(Dataset):
 
     def read(self, notes: Notes) -> Iterator[Sample]:
         """Yield a sample a line."""
-        return read_manifest(self.root)
+        return read_manifest(self.root, notes)
 
     def __str__(self) -> str:
         """The file's path is enough."""
         return str(self.root)
 
 
-def read_manifest(path: str | Path) -> Iterator[Sample]:
+def read_manifest(path: str | Path, notes: Notes | None = None) -> Iterator[Sample]:
     """Yield the samples of a manifest one by one, as its lines are read.
+
+    Args:
+        path: the manifest.
+        notes: takes what was dropped.
 
     Raises:
         ManifestError: the file cannot be read, is empty, or a line breaks the format; the message
             names file and line. Samples before the bad line have been yielded by then.
     """
-    path = Path(path)
+    path, notes = Path(path), notes or Notes()
     ids = Ids(fold=True)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
-                sample = _sample(line, path.parent, where=f"{path}, line {number}")
+                sample = _sample(line, path.parent, f"{path}, line {number}", notes)
                 reason = ids.taken(sample.id, f"line {number}")
                 if reason is not None:
                     raise ManifestError(f"{path}, line {number}: {reason}")
@@ -89,7 +97,7 @@ def read_manifest(path: str | Path) -> Iterator[Sample]:
         raise ManifestError(f"{path}: has no samples; write one JSON object a line")
 
 
-def _sample(line: bytes, folder: Path, where: str) -> Sample:
+def _sample(line: bytes, folder: Path, where: str, notes: Notes) -> Sample:
     record = _Record(_parse(line, where), where)
     identity = record.require("id", str)
     if not is_safe(identity):
@@ -111,7 +119,7 @@ def _sample(line: bytes, folder: Path, where: str) -> Sample:
         group=record.get("group", str),
         kind=kind,
         annotators=tuple(
-            _boxes(person, f"'annotators'[{i}]", where)
+            _drawn(person, f"'annotators'[{i}]", where, notes)
             for i, person in enumerate(record.get("annotators", list) or [])
         ),
         sources=tuple(
@@ -203,7 +211,26 @@ def _boxes(values: object, name: str, where: str) -> tuple[Box, ...]:
     return tuple(_box(value, f"{where}: {name}[{i}]") for i, value in enumerate(values))
 
 
+def _drawn(values: object, name: str, where: str, notes: Notes) -> tuple[Box, ...]:
+    """The boxes of one person, without those that have no area."""
+    if not isinstance(values, list):
+        return _boxes(values, name, where)
+    corners = [_corners(value, f"{where}: {name}[{i}]") for i, value in enumerate(values)]
+    kept = [n for n, (x0, y0, x1, y1) in enumerate(corners) if x0 != x1 and y0 != y1]
+    for _ in range(len(values) - len(kept)):
+        notes.count(DROPPED, where)
+    return tuple(_box(values[n], f"{where}: {name}[{n}]") for n in kept)
+
+
 def _box(value: object, name: str) -> Box:
+    x0, y0, x1, y1 = _corners(value, name)
+    if x1 <= x0 or y1 <= y0:
+        raise ManifestError(f"{name} is {shown(value)}, which is empty; x0 < x1 and y0 < y1")
+    return x0, y0, x1, y1
+
+
+def _corners(value: object, name: str) -> Box:
+    """Four numbers, clipped to 0..1; they may have no area."""
     if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
         raise ManifestError(f"{name} must be four numbers [x0, y0, x1, y1], not {shown(value)}")
     if not all(-BOX_TOLERANCE <= v <= 1 + BOX_TOLERANCE for v in value):
@@ -211,8 +238,6 @@ def _box(value: object, name: str) -> Box:
             f"{name} is {shown(value)}; its numbers are fractions of width and height, 0 to 1"
         )
     x0, y0, x1, y1 = (min(max(float(v), 0.0), 1.0) for v in value)
-    if x1 <= x0 or y1 <= y0:
-        raise ManifestError(f"{name} is {shown(value)}, which is empty; x0 < x1 and y0 < y1")
     return x0, y0, x1, y1
 
 

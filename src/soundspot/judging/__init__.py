@@ -4,7 +4,7 @@
 |---|---|
 | `plan` | which samples are judged, what each is asked, which sound is wrong for it |
 | `reading` | the media of samples |
-| `asking`, `map_folder`, `blind` | who answers: models, folders of maps, maps that look at nothing |
+| `asking`, `map_folder`, `blind` | who answers: models, map folders, maps that look at nothing |
 | `referee` | block by block: read, ask, judge, note down |
 | `findings`, `ledger` | what was found so far, in memory and on disk |
 | `ranks` | several processes on one job |

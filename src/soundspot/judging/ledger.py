@@ -67,6 +67,14 @@ class Ledger:
         except OSError as error:
             raise OptionError(self._unwritable(error)) from None
 
+    def foreign(self, lines: Sequence[Line]) -> OptionError:
+        """The error for a block whose lines are JSON, but not what this run writes."""
+        first = lines[0].get("sample") if lines else None
+        return OptionError(
+            f"{one_line(self.path)}: the block that begins with {first!r} is damaged; delete the "
+            "file to start anew"
+        )
+
     def _restart(self) -> None:
         with self.path.open("w", encoding="utf-8") as file:
             file.write(self.header)

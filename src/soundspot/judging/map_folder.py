@@ -17,6 +17,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -95,8 +96,9 @@ class MapFolder:
         digest = hashlib.sha256()
         for entry in sorted(os.scandir(self.folder), key=lambda entry: entry.name):
             if entry.name.endswith(SUFFIX) or entry.name in CONFIDENCES:
-                state = entry.stat()
-                digest.update(f"{entry.name}/{state.st_size}/{state.st_mtime_ns}\n".encode())
+                with suppress(FileNotFoundError):  # a link to nothing is a missing map
+                    state = entry.stat()
+                    digest.update(f"{entry.name}/{state.st_size}/{state.st_mtime_ns}\n".encode())
         return digest.hexdigest()[:16]
 
     def _file(self, stem: str) -> Path:

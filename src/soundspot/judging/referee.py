@@ -85,7 +85,7 @@ class Referee:
         if ledger is not None and self.crew.leads:
             try:
                 for lines in ledger.blocks():
-                    self.findings.add(lines)
+                    self._take(lines, ledger)
                     count += 1
             except SoundspotError as refused:
                 error = refused
@@ -93,6 +93,13 @@ class Referee:
         if error is not None:
             raise error
         return count
+
+    def _take(self, lines: Sequence[Line], ledger: Ledger) -> None:
+        """Lines that were read back; they may have been edited since they were written."""
+        try:
+            self.findings.add(lines)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise ledger.foreign(lines) from None
 
     def _together(self, blocks: Sequence[Sequence[int]]) -> list[list[Line]]:
         """The lines of as many blocks as there are processes; this one judges its own."""

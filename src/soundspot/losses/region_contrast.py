@@ -9,22 +9,79 @@ of position p and sound s:
 The other tiles of the same canvas are among the negatives, which teaches *where*. Two regions of
 one kind of thing are negatives too, now and then, since nothing here knows kinds: a guard that
 spared sounds which sound alike was tried and did not help (`docs/choices.md`).
+
+Beside it a gate learns recordings from noise and silence, by logistic regression.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from soundspot.losses.objective import Objective
 from soundspot.models.pooling import TOP_SHARE
+from soundspot.models.two_tower import TwoTower
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from soundspot.batches import Batch, Batches
+
 TOP_LEAST = 3
 """Positions that speak for a region, however small: else the share that `pooling` reads."""
+SHARPNESS_START = 30.0
+"""1 / t before training."""
+READ_SOFTNESS, READ_CONTRAST = 20.0, 0.5
+"""c and a of the finished model (`models.two_tower`); training itself uses 10 and 0."""
+LOOKED_AT = 4
+"""Batches of scenes on which the expected score of a sound is fitted."""
+RIDGE = 1e-2
+
+
+class RegionContrast(Objective[TwoTower]):
+    """Where each sound is, and whether there is anything to hear at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_sharpness = nn.Parameter(torch.tensor(SHARPNESS_START).log())
+
+    def forward(self, model: TwoTower, batch: Batch) -> Tensor:
+        """The loss of one batch."""
+        q, _ = model.project_sounds(batch.sounds)
+        positions = model.encode_images(batch.pixels).flatten(2)
+        maps = torch.einsum("rdp,sd->rsp", positions[batch.scenes], q)
+        where = region_contrast(pool_regions(maps, batch.regions), self.log_sharpness)
+        _, audible = model.project_sounds(batch.audible)
+        _, empty = model.project_sounds(batch.empty)
+        return where + F.softplus(-audible).mean() + F.softplus(empty).mean()
+
+    @torch.no_grad()
+    def finish(self, model: TwoTower, batches: Batches) -> None:
+        """Read the model out as it will be used: softer, contrasted, and knowing e(q)."""
+        config = replace(model.config, softness=READ_SOFTNESS, contrast=READ_CONTRAST)
+        model.config = config
+        device, bank = model.mean_sound.device, batches.bank
+        own = sum(map(len, batches.pairs.sounds))
+        every = torch.cat((bank.whole, bank.views.flatten(0, 1), bank.empty)).to(device)
+        model.mean_sound.copy_(model.project_sounds(bank.whole[:own].to(device))[0].mean(0))
+        q, _ = model.project_sounds(every)
+        last = batches.options.steps
+        pixels = torch.cat([batches.make(last + i).pixels for i in range(LOOKED_AT)])
+        positions = torch.cat([model.encode_images(x.to(device)) for x in torch.split(pixels, 16)])
+        contrasted = q - config.contrast * model.mean_sound
+        scores = torch.cat(
+            [
+                model.pool(torch.einsum("bdhw,jd->bjhw", positions, some)).mean(0)
+                for some in torch.split(contrasted, 32)
+            ]
+        )
+        inputs = torch.cat((q, torch.ones_like(q[:, :1])), 1)
+        ridge = RIDGE * torch.eye(inputs.shape[1], device=device)
+        model.expected.copy_(torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ scores))
 
 
 def pool_regions(maps: Tensor, regions: Tensor) -> Tensor:

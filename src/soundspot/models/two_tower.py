@@ -15,17 +15,12 @@ a = 0, e = 0 and no h.) What differs, each measured (`docs/choices.md`):
 - e(q) is what this sound scores on training pictures at large (linear, fitted after training).
 - h tells whether anything is to be heard at all: silence and noise say so themselves, and the map
   need not bend to them.
-
-Positions come from EfficientNet-Lite0 at two strides: the stride-32 features know what a thing
-is, the stride-16 features where it ends; each is projected, and their sum lives on the stride-16
-grid. The sound is heard once, however many pictures follow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -33,20 +28,14 @@ from torch import Tensor, nn
 
 from soundspot.errors import OptionError
 from soundspot.facts import ModelFacts
+from soundspot.models.model import SimilarityModel
 from soundspot.models.pooling import POOLS
 from soundspot.similarity import Evidence
-from soundspot.towers.efficientnet_lite import (
-    HEAD_CHANNELS,
-    STRIDE_16_CHANNELS,
-    EfficientNetLite0,
-)
-from soundspot.towers.logmel_cnn import FEATURES, LogMelCNN
+from soundspot.towers.logmel_cnn import FEATURES
 
 if TYPE_CHECKING:
-    from soundspot.types import Images, Maps, Similarities, Sounds
+    from soundspot.types import Images, Maps, Sounds
 
-START_COARSE, START_FINE = 0.03, 0.01
-"""Standard deviations of the projections before training: meaning first, detail grows."""
 SCALE = 10.0
 """k: brings pooled matches to the units of a logit; calibration sets the rest."""
 AUDIBLE_HIDDEN = 64
@@ -84,29 +73,18 @@ class TwoTowerConfig:
             raise OptionError("softness and contrast are 0 or more")
 
 
-class TwoTower(nn.Module):
+class TwoTower(SimilarityModel):
     """Similarity of pictures and sounds through a shared space.
 
     Shape: images `b 3 H W`, sounds `b samples` -> `b`.
     """
 
-    sound_mean: Tensor
-    sound_deviation: Tensor
+    Config = TwoTowerConfig
     mean_sound: Tensor
     expected: Tensor
 
     def __init__(self, config: TwoTowerConfig | None = None, facts: ModelFacts | None = None):
-        super().__init__()
-        self.config = config or TwoTowerConfig()
-        self.facts = facts or ModelFacts(name="two_tower")
-        self.image_tower = EfficientNetLite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.coarse = nn.Conv2d(HEAD_CHANNELS, self.config.embedding, 1)
-        self.fine = nn.Conv2d(STRIDE_16_CHANNELS, self.config.embedding, 1, bias=False)
-        nn.init.normal_(self.coarse.weight, std=START_COARSE)
-        nn.init.normal_(self.fine.weight, std=START_FINE)
-        self.sound_tower = LogMelCNN()
-        self.register_buffer("sound_mean", torch.zeros(FEATURES))
-        self.register_buffer("sound_deviation", torch.ones(()))
+        super().__init__(config or TwoTowerConfig(), facts or ModelFacts(name="two_tower"))
         self.dropout = nn.Dropout(DROPOUT)
         self.sound_hidden = nn.Linear(FEATURES, self.config.hidden)
         self.sound_head = nn.Linear(self.config.hidden, self.config.embedding)
@@ -116,39 +94,25 @@ class TwoTower(nn.Module):
         self.register_buffer("mean_sound", torch.zeros(self.config.embedding))
         self.register_buffer("expected", torch.zeros(self.config.embedding + 1))
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any], facts: ModelFacts) -> TwoTower:
-        """Build an untrained model from what `describe` said."""
-        return cls(TwoTowerConfig(**config), facts)
-
-    def describe(self) -> dict[str, Any]:
-        """The configuration, as a checkpoint stores it."""
-        return asdict(self.config)
-
-    def forward(self, images: Images, sounds: Sounds) -> Similarities:
-        """One similarity a pair."""
-        return self.fix_sound(sounds)(images)
-
-    def fix_sound(self, sounds: Sounds) -> HeardSounds:
-        """Hear once; the question is about as many pictures as there are sounds."""
-        return HeardSounds(self, *self.encode_sounds(sounds))
-
-    def encode_images(self, images: Images) -> Tensor:
-        """p, shorter than 1, at the positions of the picture: `b 3 H W` -> `b d H/16 W/16`."""
-        images = images.contiguous(memory_format=torch.channels_last)
-        fine, coarse = self.image_tower(images)
-        detail = self.fine(fine)
-        context = F.interpolate(self.coarse(coarse), detail.shape[-2:], mode="bilinear")
-        z = F.relu(detail + context)
-        return z / torch.sqrt(z.square().sum(1, keepdim=True) + self.config.softness**2)
-
-    def encode_sounds(self, sounds: Sounds) -> tuple[Tensor, Tensor]:
+    def hear(self, sounds: Sounds) -> tuple[Tensor, Tensor]:
         """The q of whole sounds, `b samples` -> `b d`, and h, `b`."""
         return self.project_sounds(self.sound_tower.embed(sounds))
 
+    def compare(self, images: Images, *heard: Tensor) -> Evidence:
+        """The match at each position, b H/16 W/16, and the similarity."""
+        q, audible = heard
+        maps = self.match(self.encode_images(images), q)
+        surprise = self.pool(maps) - self.expect(q)
+        return Evidence(maps, SCALE * surprise + F.logsigmoid(audible))
+
+    def encode_images(self, images: Images) -> Tensor:
+        """p, shorter than 1, at the positions of the picture: `b 3 H W` -> `b d H/16 W/16`."""
+        z = F.relu(self.see(images))
+        return z / torch.sqrt(z.square().sum(1, keepdim=True) + self.config.softness**2)
+
     def project_sounds(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of the sound tower, `b f`, to q, `b d`, and h, `b`."""
-        standard = self.dropout((features - self.sound_mean) / self.sound_deviation)
+        standard = self.dropout(self.standardise(features))
         hidden = F.relu(self.sound_hidden(standard))
         q = F.normalize(F.relu(self.sound_head(hidden)) + SMALLEST_SOUND, dim=1)
         return q, self.audible(standard)[:, 0]
@@ -165,32 +129,3 @@ class TwoTower(nn.Module):
     def expect(self, q: Tensor) -> Tensor:
         """e(q), the pooled match of a sound with training pictures at large: `b d` -> `b`."""
         return q @ self.expected[:-1] + self.expected[-1]
-
-
-@dataclass(frozen=True)
-class HeardSounds:
-    """Sounds that a two-tower model has heard: q, b d, and h, b."""
-
-    model: TwoTower
-    q: Tensor
-    audible: Tensor
-
-    def __call__(self, images: Images) -> Similarities:
-        """Shape: b 3 H W -> b."""
-        return self.own_map(images).similarities
-
-    def of(self, rows: Sequence[int]) -> HeardSounds:
-        """The question about the sounds in `rows`."""
-        chosen = list(rows)
-        return HeardSounds(self.model, self.q[chosen], self.audible[chosen])
-
-    def own_map(self, images: Images) -> Evidence:
-        """The match at each position, b H/16 W/16, and the similarity, from the same pass."""
-        maps = self.model.match(self.model.encode_images(images), self.q)
-        surprise = self.model.pool(maps) - self.model.expect(self.q)
-        return Evidence(maps, SCALE * surprise + F.logsigmoid(self.audible))
-
-    def feature_strength(self, images: Images) -> Maps:
-        """Channel mean of the stride-32 features, b H/32 W/32: salience, deaf to the sound."""
-        coarse: Tensor = self.model.image_tower(images)[1]
-        return coarse.mean(1)

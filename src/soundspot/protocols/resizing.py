@@ -10,8 +10,11 @@ A pixel of the new axis is a weighted sum of 2 (linear) or 4 (cubic) old ones. W
 Cubic is Keys' kernel (1981) with a = -0.75, as in OpenCV and torch. Past the border the border's
 pixel counts again. Nothing is averaged when an axis shrinks: no peer does.
 
-Taps are added in one fixed order, element by element, so that pixels which ought to tie do tie (a
-matrix product may round equal rows differently, and a median rule then tears a plateau apart).
+A new pixel is its base (the old pixel at or before it) plus weighted differences from it, added
+element by element in one order. Where all old pixels hold one value the differences are exact
+zeros, so a flat map stays flat, whatever its value, and a plateau ties with itself. (Weights in
+single precision need not sum to 1; a sum of products, or a matrix product, tears plateaus apart,
+and a median rule then judges the rounding.)
 """
 
 from __future__ import annotations
@@ -31,8 +34,12 @@ KEYS_A = -0.75
 
 
 class Taps(NamedTuple):
-    """Where each new pixel of an axis looks, and how much it takes. Shapes: taps new."""
+    """Where each new pixel of an axis looks beside its base, and how much it takes.
 
+    `base` has a place a new pixel; the others are taps x new. All weights with the base's sum to 1.
+    """
+
+    base: NDArray[np.intp]
     places: NDArray[np.intp]
     weights: NDArray[np.float32]
 
@@ -48,40 +55,41 @@ def taps(
     else:
         where = (at + 0.5) * (old / new) - 0.5
     base = np.floor(where)
-    weights = _cubic(where - base) if kind.startswith("cubic") else _linear(where - base)
-    first = -1 if kind.startswith("cubic") else 0
-    places = base[None, :] + first + np.arange(len(weights))[:, None]
-    clipped = np.clip(places, 0, old - 1).astype(np.intp)
-    return Taps(*_merged(clipped, weights))
+    others, weights = (_cubic if kind.startswith("cubic") else _linear)(where - base)
+    places = base + np.array(others)[:, None]
+    inside = [np.clip(which, 0, old - 1).astype(np.intp) for which in (base, places)]
+    return Taps(inside[0], inside[1], weights.astype(np.float32))
 
 
 def resample(values: FloatMap, rows: Taps, columns: Taps) -> FloatMap:
     """The map seen through the taps of both axes, across first."""
-    wide = _along_last(values, columns)
-    return _along_first(wide, rows)
+    return _along_first(_along_last(values, columns), rows)
 
 
 def _along_last(values: FloatMap, columns: Taps) -> FloatMap:
-    out: FloatMap = values[:, columns.places[0]] * columns.weights[0]
-    for places, weights in zip(columns.places[1:], columns.weights[1:], strict=True):
-        out += values[:, places] * weights
+    base: FloatMap = values[:, columns.base]
+    out = base.copy()
+    for places, weights in zip(columns.places, columns.weights, strict=True):
+        out += (values[:, places] - base) * weights
     return out
 
 
 def _along_first(values: FloatMap, rows: Taps) -> FloatMap:
-    out: FloatMap = values[rows.places[0]] * rows.weights[0][:, None]
-    for places, weights in zip(rows.places[1:], rows.weights[1:], strict=True):
-        out += values[places] * weights[:, None]
+    base: FloatMap = values[rows.base]
+    out = base.copy()
+    for places, weights in zip(rows.places, rows.weights, strict=True):
+        out += (values[places] - base) * weights[:, None]
     return out
 
 
-def _linear(beyond: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack([1 - beyond, beyond])
+def _linear(beyond: NDArray[np.float64]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """The neighbour that is looked at beside the base, and its weight."""
+    return (1,), beyond[None]
 
 
-def _cubic(beyond: NDArray[np.float64]) -> NDArray[np.float64]:
-    near = [_near(beyond), _near(1 - beyond)]
-    return np.stack([_far(1 + beyond), *near, _far(2 - beyond)])
+def _cubic(beyond: NDArray[np.float64]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """The three neighbours that are looked at beside the base, and their weights."""
+    return (-1, 1, 2), np.stack([_far(1 + beyond), _near(1 - beyond), _far(2 - beyond)])
 
 
 def _near(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,16 +100,3 @@ def _near(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def _far(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keys' kernel at distances from 1 to 2."""
     return ((KEYS_A * x - 5 * KEYS_A) * x + 8 * KEYS_A) * x - 4 * KEYS_A
-
-
-def _merged(
-    places: NDArray[np.intp], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Taps that fell on the same border pixel become one, so that a plateau stays exact."""
-    merged = weights.copy()
-    for later in range(1, len(places)):
-        for earlier in range(later):
-            same = (places[later] == places[earlier]) & (merged[earlier] != 0)
-            merged[earlier, same] += merged[later, same]
-            merged[later, same] = 0
-    return places, merged.astype(np.float32)

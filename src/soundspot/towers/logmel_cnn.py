@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 SAMPLE_RATE = 16_000
@@ -67,6 +69,14 @@ def mel_filters(bands: int, lowest: float, highest: float, fft_size: int, rate: 
     weights = 1 - (bins[None] - corners[1:-1, None]).abs() / width
     weights[:, 0] = 0
     return weights.clamp(min=0).float()
+
+
+def band_centres() -> NDArray[np.float64]:
+    """Hz at which each of the `BANDS` triangles peaks."""
+    ends = hz_to_mel(torch.tensor([LOWEST, HIGHEST], dtype=torch.float64))
+    corners = torch.linspace(float(ends[0]), float(ends[1]), BANDS + 2, dtype=torch.float64)
+    centres: NDArray[np.float64] = (700 * torch.expm1(corners[1:-1] / 1127)).numpy()
+    return centres
 
 
 class LogMel(nn.Module):
@@ -158,11 +168,27 @@ class LogMelCNN(nn.Module):
 
     def forward(self, sounds: Tensor) -> Tensor:
         """Features of each position, zero or above."""
-        x = self.log_mel(sounds)
-        x = torch.stack((x, self.height.expand_as(x)), 1)
-        x = self.stages(F.relu(self.stem(x)))
-        positions: Tensor = F.relu(self.collapse(x)).squeeze(2)
-        return positions
+        return self.collapsed(self.positions(sounds))
+
+    def collapsed(self, positions: Tensor) -> Tensor:
+        """From two heights to one: `b 256 2 t` -> `b 512 t`."""
+        features: Tensor = F.relu(self.collapse(positions)).squeeze(2)
+        return features
+
+    def positions(self, sounds: Tensor) -> Tensor:
+        """Features at two heights and every 0.16 s: `b samples` -> `b 256 2 t`."""
+        return self.maps(self.log_mel(sounds))[-1]
+
+    def maps(self, log_mel: Tensor) -> list[Tensor]:
+        """The maps of the stem and of each stage, from a normalised log-mel spectrogram.
+
+        Shape: `b 64 frames` -> (`b 24 32 frames/2`, ..., `b 256 2 frames/16`).
+        """
+        x = torch.stack((log_mel, self.height.expand_as(log_mel)), 1)
+        maps: list[Tensor] = [F.relu(self.stem(x))]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return maps
 
     def pool(self, features: Tensor) -> Tensor:
         """One embedding for a stretch of positions: their mean, weighed by learned attention.

@@ -1,0 +1,47 @@
+"""Distance ratio: the objective of the attention model (Senocak et al., CVPR 2018, section 3.3).
+
+With d+ the distance from what a sound attends to in its own picture to that sound, and d- the
+distance to another sound (after Hoffer & Ailon's triplet network, 2015):
+
+    (t+, t-) = softmax(d+, d-),    loss = |(t+, t-) - (0, 1)|^2 = 2 sigmoid(d+ - d-)^2
+
+Every other sound of the batch takes its turn as the wrong one, and asks the picture for itself: the
+attention is the wrong sound's own, so that the distance learned is the one that the finished model
+answers with. (The paper keeps the right sound's attention, which the wrong distance then knows.)
+In a scene of several pictures the attention has the whole scene to choose from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from soundspot.losses.objective import Objective
+from soundspot.models.attention import Attention, distance
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from soundspot.batches import Batch
+
+
+class DistanceRatio(Objective[Attention]):
+    """Right sounds nearer than wrong ones."""
+
+    def forward(self, model: Attention, batch: Batch) -> Tensor:
+        """The loss of one batch."""
+        h = model.project_sounds(batch.sounds)
+        v = model.look(batch.pixels).flatten(2)[batch.scenes]
+        attention = model.weigh(torch.einsum("rdp,sd->rsp", v, h))
+        z = F.normalize(torch.einsum("rdp,rsp->rsd", v, attention), dim=2)
+        return distance_ratio(distance(z, h[None]))
+
+
+def distance_ratio(distances: Tensor) -> Tensor:
+    """The loss of distances n n; row i, column i belong together."""
+    n = len(distances)
+    ratio = torch.sigmoid(distances.diagonal()[:, None] - distances)
+    others = ~torch.eye(n, dtype=torch.bool, device=distances.device)
+    return 2 * ratio.square()[others].mean()

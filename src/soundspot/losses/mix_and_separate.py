@@ -1,0 +1,94 @@
+"""Mix and separate: the objective of the pixel-sound model (Zhao et al., ECCV 2018, section 3.2).
+
+Two recordings are mixed. A picture that goes with one of them must mask the mixture down to it: the
+target is 1 where that recording is the louder one, else 0 (their binary masks), and the loss the
+cross-entropy, weighed by loudness. Three things are added, without which a picture never learns to
+say "none of this is mine":
+
+- every picture of the batch that goes with neither recording must mask everything out; those that
+  fail most count most (weights: softmax of their losses);
+- now and then a recording comes alone;
+- noise and silence come too, and belong to no picture.
+
+Components are pooled over the best positions of each picture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from soundspot.losses.objective import Objective
+from soundspot.losses.region_contrast import pool_regions
+from soundspot.models.pixel_sound import PixelSound
+from soundspot.sound_bank import nothing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from soundspot.batches import Batch
+
+ALONE = 0.4
+"""Share of the recordings that are not mixed with another."""
+LEVEL = 0.1
+"""Root mean square at which recordings are mixed; the mixture has that of the first."""
+NOTHINGS = 8
+"""Noises and silences in a batch."""
+HARDNESS = 2.0
+"""How much more the pictures count that fail to mask a strange sound out."""
+
+
+class MixAndSeparate(Objective[PixelSound]):
+    """What of this sound is mine?"""
+
+    waves = True
+
+    def forward(self, model: PixelSound, batch: Batch) -> Tensor:
+        """The loss of one batch."""
+        own, gain = level(batch.waves), rms(batch.waves) / LEVEL
+        mixed = torch.rand(len(own), device=own.device) > ALONE
+        other = own.roll(1, 0) * mixed[:, None]
+        with torch.no_grad():
+            target = louder(model, own, other)
+            dice = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+            heard = torch.cat(((own + other) / 2 * gain, nothing(NOTHINGS, dice).to(own)))
+        components, loud = model.split(model.sound_tower.log_mel(heard))
+        mixes = pool_regions(model.look(batch.pixels).flatten(2)[batch.scenes], batch.regions)
+        logits = model.masks(mixes[:, None], components[: len(own)])[:, 0]
+        mine = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        everyone = model.masks(mixes.expand(len(heard), *mixes.shape), components)
+        strange = torch.einsum("snft,sft->sn", F.softplus(everyone), loud)
+        return (mine * loud[: len(own)]).sum((1, 2)).mean() + strangers_loss(strange, mixed)
+
+
+def strangers_loss(losses: Tensor, mixed: Tensor) -> Tensor:
+    """What pictures fail to mask out of sounds that are not theirs.
+
+    Args:
+        losses: s n, of sound i asked of picture j; picture i goes with it, where there is one.
+        mixed: n, whether sound i holds the recording before it too.
+    """
+    own = torch.eye(len(mixed), dtype=torch.bool, device=losses.device)
+    own = own | (own.roll(-1, 1) & mixed[:, None])
+    known = F.pad(own, (0, 0, 0, len(losses) - len(mixed)))
+    hardness = (HARDNESS * losses.detach()).masked_fill(known, -torch.inf)
+    weights = hardness.softmax(1).nan_to_num()  # a batch of two may hold no stranger
+    return (weights * losses).sum(1).mean()
+
+
+def level(waves: Tensor) -> Tensor:
+    """Bring every recording to the same mean power, silence excepted."""
+    return LEVEL * waves / rms(waves)
+
+
+def rms(waves: Tensor) -> Tensor:
+    """Root mean square of each row, `n 1`, at least 1e-4."""
+    return waves.square().mean(1, keepdim=True).sqrt().clamp(min=1e-4)
+
+
+def louder(model: PixelSound, own: Tensor, other: Tensor) -> Tensor:
+    """1 where the first recording's band is the louder one, else 0: `b f t`."""
+    powers = [F.avg_pool2d(model.sound_tower.log_mel(x)[:, None], 2)[:, 0] for x in (own, other)]
+    return (powers[0] >= powers[1]).float()

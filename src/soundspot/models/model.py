@@ -1,0 +1,125 @@
+"""What the similarity models of this package share: two towers that keep positions.
+
+Picture: EfficientNet-Lite0 at two strides. The stride-32 features know what a thing is, the
+stride-16 features where it ends; each is projected by a 1 x 1 convolution (`coarse`, `fine`), and
+their sum lives on the stride-16 grid. Sound: `LogMelCNN`, standardised by the training sounds.
+
+All models start from the same tower weights and differ in what follows: that is what makes their
+comparison one of *ideas*. A model says how it hears (`hear`) and how it answers about pictures
+(`compare`); being called with pairs, and hearing once for many pictures, follow from these.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from soundspot.facts import ModelFacts
+from soundspot.towers.efficientnet_lite import (
+    HEAD_CHANNELS,
+    STRIDE_16_CHANNELS,
+    EfficientNetLite0,
+)
+from soundspot.towers.logmel_cnn import FEATURES, LogMelCNN
+
+if TYPE_CHECKING:
+    from soundspot.similarity import Evidence
+    from soundspot.types import Images, Maps, Similarities, Sounds
+
+START_COARSE, START_FINE = 0.03, 0.01
+"""Standard deviations of the projections before training: meaning first, detail grows."""
+
+
+class SimilarityModel(nn.Module, ABC):
+    """A similarity of pictures and sounds, on the shared towers.
+
+    Args:
+        config: a frozen dataclass whose `embedding` is the channels of the projected positions.
+        facts: what the model says of itself.
+
+    Shape: images `b 3 H W`, sounds `b samples` -> `b`.
+    """
+
+    Config: ClassVar[type[Any]]
+    """The dataclass that builds this model: all that a checkpoint stores beside weights."""
+    sound_mean: Tensor
+    sound_deviation: Tensor
+
+    def __init__(self, config: Any, facts: ModelFacts) -> None:
+        super().__init__()
+        self.config, self.facts = config, facts
+        self.image_tower = EfficientNetLite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.coarse = nn.Conv2d(HEAD_CHANNELS, config.embedding, 1)
+        self.fine = nn.Conv2d(STRIDE_16_CHANNELS, config.embedding, 1, bias=False)
+        nn.init.normal_(self.coarse.weight, std=START_COARSE)
+        nn.init.normal_(self.fine.weight, std=START_FINE)
+        self.sound_tower = LogMelCNN()
+        self.register_buffer("sound_mean", torch.zeros(FEATURES))
+        self.register_buffer("sound_deviation", torch.ones(()))
+
+    @abstractmethod
+    def hear(self, sounds: Sounds) -> tuple[Tensor, ...]:
+        """What the model keeps of sounds, `b samples`; every tensor has b rows."""
+
+    @abstractmethod
+    def compare(self, images: Images, *heard: Tensor) -> Evidence:
+        """The model's own maps of pictures, b h w, and its similarities, b, from one pass."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], facts: ModelFacts) -> Self:
+        """Build an untrained model from what `describe` said."""
+        return cls(cls.Config(**config), facts)
+
+    def describe(self) -> dict[str, Any]:
+        """The configuration, as a checkpoint stores it."""
+        return asdict(self.config)
+
+    def forward(self, images: Images, sounds: Sounds) -> Similarities:
+        """One similarity a pair."""
+        return self.fix_sound(sounds)(images)
+
+    def fix_sound(self, sounds: Sounds) -> Heard:
+        """Hear once; the question is about as many pictures as there are sounds."""
+        return Heard(self, self.hear(sounds))
+
+    def see(self, images: Images) -> Tensor:
+        """Projected features at the positions of the picture: `b 3 H W` -> `b d H/16 W/16`."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        fine, coarse = self.image_tower(images)
+        detail: Tensor = self.fine(fine)
+        return detail + F.interpolate(self.coarse(coarse), detail.shape[-2:], mode="bilinear")
+
+    def standardise(self, features: Tensor) -> Tensor:
+        """Embeddings of the sound tower, centred and scaled by those of the training sounds."""
+        return (features - self.sound_mean) / self.sound_deviation
+
+    def feature_strength(self, images: Images) -> Maps:
+        """Channel mean of the stride-32 features, b H/32 W/32: salience, deaf to the sound."""
+        coarse: Tensor = self.image_tower(images)[1]
+        return coarse.mean(1)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The question about sounds that a model has heard: as many pictures as rows in `sounds`."""
+
+    model: SimilarityModel
+    sounds: tuple[Tensor, ...]
+
+    def __call__(self, images: Images) -> Similarities:
+        """Shape: b 3 H W -> b."""
+        return self.own_map(images).similarities
+
+    def of(self, rows: Sequence[int]) -> Heard:
+        """The question about the sounds in `rows`."""
+        return Heard(self.model, tuple(part[list(rows)] for part in self.sounds))
+
+    def own_map(self, images: Images) -> Evidence:
+        """The model's own map and, from the same pass, its similarities."""
+        return self.model.compare(images, *self.sounds)
