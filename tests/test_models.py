@@ -145,7 +145,7 @@ def test_the_clusters_map_adds_up_to_the_match(pairs: tuple[Tensor, Tensor]) -> 
 
 
 def test_squash_shortens_long_and_keeps_direction() -> None:
-    u = torch.tensor([[3.0, 4.0], [0.003, 0.004], [0.0, 0.0]])
+    u = torch.tensor([[300.0, 400.0], [0.3, 0.4], [0.0, 0.0]])
     lengths = torch.tensor([50.0, 0.05, 0.0]).tanh()
     torch.testing.assert_close(squash(u).norm(dim=1), lengths)
     torch.testing.assert_close(squash(u)[0], torch.tensor([0.6, 0.8]))

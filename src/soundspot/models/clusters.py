@@ -10,7 +10,8 @@ the sound are about the same thing:
     s    = sum over k of cos(c_k of the picture, c_k of the sound)
 
 starting from a_ik = 1 / K, in `rounds` rounds; b is the stiffness of the assignment. Before, a
-vector u is shortened to u tanh(10 |u|) / |u|, as the authors' code does: only weak ones stay short.
+vector u is shortened to u tanh(|u| / 10) / |u|. (The authors' code has tanh(10 |u|), which brings
+all but the weakest to length 1; here positions where the tower finds little stay short.)
 
 The map of a sound is what each position's assignments give to the match with the sound's centres:
 sum over k of a_ik u_ik . c_k / |c_k|, c_k the sound's, of which the sum over positions is what the
@@ -37,7 +38,7 @@ from soundspot.towers.logmel_cnn import STAGES
 if TYPE_CHECKING:
     from soundspot.types import Images, Sounds
 
-SQUASH = 10.0
+SQUASH = 0.1
 """Vectors longer than about 1 / SQUASH are brought to length 1."""
 SHORTEST = 1e-12
 """Added to squared lengths, so that a zero vector has a gradient."""
@@ -152,6 +153,6 @@ def centres(u: Tensor, shares: Tensor) -> Tensor:
 
 
 def squash(u: Tensor) -> Tensor:
-    """Shorten u to u tanh(10 |u|) / |u|, over the last dimension."""
+    """Shorten u to u tanh(|u| / 10) / |u|, over the last dimension."""
     length = (u.square().sum(-1, keepdim=True) + SHORTEST).sqrt()
     return u * torch.tanh(SQUASH * length) / length
