@@ -60,7 +60,8 @@ def _opening(found: dict[str, Any], run: Run) -> str:
     return (
         f"Own maps, gradient maps and their combinations. Models: {', '.join(found['cost'])}. "
         f"Data: {amounts}. Made by\n\n```\n{run.command}\n```\n\n"
-        f"on {run.date} in {run.minutes:.0f} minutes ({run.threads} threads). Scores are per cent, "
+        f"on {run.date}; its parts took {run.minutes:.0f} minutes together, beside whatever else "
+        f"ran (threads: {run.threads}). Scores are per cent, "
         "differences points; in brackets the 95 % interval. The own map is what the model itself "
         "offers: attention, cluster assignment, class activation, sound energy at each pixel, or "
         "similarity at each position."
