@@ -24,9 +24,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from tqdm import tqdm
 
-from soundspot.checkpoint import load, read_header, save
+from soundspot.checkpoint import EMBEDDED, load, read_header, save
 from soundspot.data.manifest import read_manifest
-from soundspot.errors import ManifestError
+from soundspot.errors import ManifestError, OptionError
 from soundspot.facts import Calibration
 from soundspot.locating import Locator, cut
 from soundspot.maps import FloatMap, resize_map
@@ -87,6 +87,7 @@ def calibrate(
         device: where to run.
 
     Raises:
+        OptionError: the base is none that is embedded.
         ManifestError: no positives with boxes, or no negatives, in the manifests.
     """
     samples = [s for path in manifests for s in read_manifest(path)]
@@ -95,6 +96,8 @@ def calibrate(
     if not positives or not negatives:
         named = ", ".join(map(str, manifests))
         raise ManifestError(f"{named}: calibration needs pairs with boxes and negatives")
+    if base is not None and base not in EMBEDDED:
+        raise OptionError(f"--base {base}: no embedded model; there are {', '.join(EMBEDDED)}")
     model = load(checkpoint)
     method = method or model.facts.method
     model.facts = replace(

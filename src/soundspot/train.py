@@ -105,7 +105,7 @@ def origin_of(pairs: Pairs, tower: nn.Module) -> str:
     """A digest of the data's file names and of the sound tower, to tell runs apart."""
     digest = hashlib.sha256()
     for weight in tower.state_dict().values():
-        digest.update(weight.cpu().numpy().tobytes())
+        digest.update((weight.cpu() + 0).numpy().tobytes())  # -0 and 0 are the same weight
     for path in (*pairs.all_sounds, *(p for pictures in pairs.pictures for p in pictures)):
         digest.update(str(path).encode())
     return digest.hexdigest()
