@@ -12,9 +12,10 @@ from soundspot.errors import ModelError, OptionError
 from soundspot.facts import ModelFacts
 from soundspot.localize import parse
 from soundspot.locating import Locator
-from soundspot.losses.cluster_margin import first_of_scenes, margin_loss
+from soundspot.losses.cluster_margin import margin_loss
 from soundspot.losses.distance_ratio import distance_ratio
 from soundspot.losses.mix_and_separate import level, louder, strangers_loss
+from soundspot.losses.objective import first_of_scenes
 from soundspot.models import MODELS, Attention, Clusters, Fusion, PixelSound, SimilarityModel
 from soundspot.models.clusters import ClustersConfig, centres, squash
 from soundspot.models.pixel_sound import PixelSoundConfig

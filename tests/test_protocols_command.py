@@ -1,6 +1,8 @@
 """`soundspot protocols`: the table fits, the card is whole, JSON has everything."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +53,13 @@ def test_json(tmp_path, capsys):
 def test_an_unknown_name_is_refused_in_one_line(capsys):
     assert main(["protocols", "lsv"]) == 2
     assert "no protocol 'lsv'" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_enough_is_no_error() -> None:
+    command = [sys.executable, "-m", "soundspot", "protocols"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

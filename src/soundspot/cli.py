@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 some entries of a batch failed, 2 wrong use or unusable in
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -62,10 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     keep_freed()
     try:
-        return int(arguments.run(arguments) or 0)
+        code = int(arguments.run(arguments) or 0)
+        sys.stdout.flush()
     except SoundspotError as error:
         print(f"soundspot: {one_line(error)}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever reads has enough, as in `soundspot protocols | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         print(f"soundspot: {one_line(error)}; check the path and the disk", file=sys.stderr)
         return 2
@@ -75,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("soundspot: stopped; finished results are kept", file=sys.stderr)
         return 130
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

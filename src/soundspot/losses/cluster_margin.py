@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from soundspot.losses.objective import Objective
+from soundspot.losses.objective import Objective, first_of_scenes
 from soundspot.models.clusters import Clusters, centres
 
 if TYPE_CHECKING:
@@ -39,11 +39,6 @@ class ClusterMargin(Objective[Clusters]):
             "rks,nks->rn", F.normalize(pictures, dim=2), F.normalize(sounds, dim=2)
         )
         return margin_loss(matches, float(model.config.clusters))
-
-
-def first_of_scenes(scenes: Tensor) -> Tensor:
-    """The first region of each scene, from the regions' scenes in order."""
-    return torch.cat((scenes.new_zeros(1), scenes.diff().nonzero()[:, 0] + 1))
 
 
 def margin_loss(matches: Tensor, margin: float) -> Tensor:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from soundspot.losses.cluster_margin import first_of_scenes
-from soundspot.losses.objective import Objective
+from soundspot.losses.objective import Objective, first_of_scenes
 from soundspot.models.fusion import Fusion
 
 if TYPE_CHECKING:

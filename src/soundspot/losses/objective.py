@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+import torch
 from torch import nn
 
 from soundspot.models import SimilarityModel
@@ -39,3 +40,8 @@ class Objective(nn.Module, ABC, Generic[M]):
 
     def finish(self, model: M, batches: Batches) -> None:
         """Set what is read out of a trained model, in place; most have nothing to set."""
+
+
+def first_of_scenes(scenes: Tensor) -> Tensor:
+    """The first region of each scene, from the regions' scenes in order."""
+    return torch.cat((scenes.new_zeros(1), scenes.diff().nonzero()[:, 0] + 1))

@@ -5,6 +5,7 @@
 | `protocol` | the contract: shots in, parts and scores out |
 | `batch` | what protocols share: views of maps, truths, sorted pixels |
 | `resizing`, `truths` | the field's interpolations and ways from boxes to pixels |
+| `judging`, `ciou` | parts of an overlap; the protocols that are a frame, a truth and a threshold |
 | `spool` | maps on disk, for a protocol that must look twice |
 | every other | one peer's protocol, and its corrected form where the peer's code is wrong |
 

@@ -10,23 +10,20 @@ not a rule of judging: alpha (audio-visual) + (1 - alpha) (object), both brought
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, final
 
-from soundspot.protocols.batch import Batch, Rule, View
+from soundspot.protocols.batch import Rule, View
+from soundspot.protocols.ciou import CiouProtocol
 from soundspot.protocols.judging import (
     BOXES_AGREE,
-    CIOU_MEANS,
-    CIOU_METRICS,
     COUNTS_BOXES,
     FLICKR_AND_VGGSS,
     PEOPLE_AGREE,
     SQUASHED,
     from_middle,
-    judge_ciou,
-    means,
 )
-from soundspot.protocols.protocol import Card, Parts, Protocol
+from soundspot.protocols.protocol import Card
 
 SOURCE = "Mo & Morgado, ECCV 2022; github.com/stoneMo/EZ-VSL"
 THRESHOLD = ">= median: element N // 2 of the sorted map; ties are in"
@@ -35,7 +32,7 @@ INTERPOLATION = "bilinear corners"
 
 
 @final
-class EzVsl(Protocol):
+class EzVsl(CiouProtocol):
     """The peer's evaluation code."""
 
     name: ClassVar = "ez_vsl"
@@ -51,43 +48,22 @@ class EzVsl(Protocol):
         deviates=COUNTS_BOXES
         + "; the peer leaves out samples whose files are missing, or puts others in their place",
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score from the median up."""
-        return judge_ciou(batch, View("bilinear_corners"), Rule(), from_middle)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear_corners")
+    rule: ClassVar = Rule()
+    score = staticmethod(from_middle)
 
 
 @final
-class EzVslCorrected(Protocol):
+class EzVslCorrected(CiouProtocol):
     """The same with annotators counted."""
 
     name: ClassVar = "ez_vsl_corrected"
     version: ClassVar = 1
-    card: ClassVar = Card(
-        source=SOURCE,
-        geometry=SQUASHED,
-        interpolation=INTERPOLATION,
-        threshold=THRESHOLD,
+    card: ClassVar = replace(
+        EzVsl.card,
         truth=PEOPLE_AGREE,
-        test_list=FLICKR_AND_VGGSS,
-        sound=SOUND,
         deviates="corrects: counts annotators, not boxes",
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score from the median up."""
-        return judge_ciou(batch, View("bilinear_corners"), Rule(people=True), from_middle)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear_corners")
+    rule: ClassVar = Rule(people=True)
+    score = staticmethod(from_middle)

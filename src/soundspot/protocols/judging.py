@@ -77,11 +77,6 @@ def overlap_parts(scores: ArrayLike) -> Parts:
     }
 
 
-def judge_ciou(batch: Batch, view: View, rule: Rule, score: Score) -> list[Parts]:
-    """The parts of each shot under one threshold rule."""
-    return [overlap_parts(cious(batch, n, view, rule, score)) for n in range(len(batch))]
-
-
 def mean(parts: Sequence[Parts], name: str) -> float:
     """Mean of a part over the shots that have it; NaN of none."""
     values = [float(part[name]) for part in parts if name in part]

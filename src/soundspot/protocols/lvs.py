@@ -20,22 +20,19 @@ others the truth is shifted and stretched against the map. Three forms:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, final
 
-from soundspot.protocols.batch import Batch, Rule, View
+from soundspot.protocols.batch import Rule, View
+from soundspot.protocols.ciou import CiouProtocol
 from soundspot.protocols.judging import (
     BOXES_AGREE,
-    CIOU_MEANS,
-    CIOU_METRICS,
     COUNTS_BOXES,
     FLICKR_AND_VGGSS,
     PEOPLE_AGREE,
     above_middle,
-    judge_ciou,
-    means,
 )
-from soundspot.protocols.protocol import Card, Parts, Protocol
+from soundspot.protocols.protocol import Card
 
 SOURCE = "Chen et al., CVPR 2021; github.com/hche11/Localizing-Visual-Sounds-the-Hard-Way"
 THRESHOLD = "> median: element N // 2 of the sorted map; ties are out"
@@ -44,7 +41,7 @@ INTERPOLATION = "bilinear half-pixel"
 
 
 @final
-class Lvs(Protocol):
+class Lvs(CiouProtocol):
     """The peer's evaluation code, given a map."""
 
     name: ClassVar = "lvs"
@@ -60,74 +57,40 @@ class Lvs(Protocol):
         deviates=COUNTS_BOXES
         + "; the peer's own maps cover a centre crop (lvs_cropped, lvs_corrected)",
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score above the median."""
-        return judge_ciou(batch, View("bilinear"), Rule(), above_middle)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear")
+    rule: ClassVar = Rule()
+    score = staticmethod(above_middle)
 
 
 @final
-class LvsCropped(Protocol):
+class LvsCropped(CiouProtocol):
     """The peer's loader and evaluation: a cropped map over boxes that were not cropped."""
 
     name: ClassVar = "lvs_cropped"
     version: ClassVar = 1
-    card: ClassVar = Card(
-        source=SOURCE,
+    card: ClassVar = replace(
+        Lvs.card,
         geometry="cropped map on squash: central square of the map over boxes of the whole picture",
-        interpolation=INTERPOLATION,
-        threshold=THRESHOLD,
-        truth=BOXES_AGREE,
-        test_list=FLICKR_AND_VGGSS,
-        sound=SOUND,
         deviates="repeats: boxes scaled as if squashed while the picture is centre-cropped (wrong "
         "unless square); " + COUNTS_BOXES,
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score above the median of the square."""
-        return judge_ciou(batch, View("bilinear", cropped=True), Rule(), above_middle)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear", cropped=True)
+    rule: ClassVar = Rule()
+    score = staticmethod(above_middle)
 
 
 @final
-class LvsCorrected(Protocol):
+class LvsCorrected(CiouProtocol):
     """Map and boxes through the same crop; annotators counted."""
 
     name: ClassVar = "lvs_corrected"
     version: ClassVar = 1
-    card: ClassVar = Card(
-        source=SOURCE,
+    card: ClassVar = replace(
+        Lvs.card,
         geometry="centre crop: of map and boxes alike; shorter side to 224",
-        interpolation=INTERPOLATION,
-        threshold=THRESHOLD,
         truth=PEOPLE_AGREE,
-        test_list=FLICKR_AND_VGGSS,
-        sound=SOUND,
         deviates="corrects: boxes go through the crop; counts annotators, not boxes",
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score above the median of the square."""
-        view, rule = View("bilinear", cropped=True), Rule(cropped=True, people=True)
-        return judge_ciou(batch, view, rule, above_middle)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear", cropped=True)
+    rule: ClassVar = Rule(cropped=True, people=True)
+    score = staticmethod(above_middle)

@@ -8,23 +8,20 @@ map is left as it is: all of it where its value is 0.5 or more, else nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, final
 
 from soundspot.metrics.ranked import Ranked
-from soundspot.protocols.batch import Batch, Rule, View
+from soundspot.protocols.batch import Rule, View
+from soundspot.protocols.ciou import CiouProtocol
 from soundspot.protocols.judging import (
     BOXES_AGREE,
-    CIOU_MEANS,
-    CIOU_METRICS,
     COUNTS_BOXES,
     HALF,
     PEOPLE_AGREE,
     SQUASHED,
-    judge_ciou,
-    means,
 )
-from soundspot.protocols.protocol import Card, Parts, Protocol
+from soundspot.protocols.protocol import Card
 
 SOURCE = "Wu et al., Interspeech 2022; github.com/hohsiangwu/rethinking-visual-sound-localization"
 THRESHOLD = ">= 0.5 and median: map brought to 0..1, values below its median made 0, then >= 0.5"
@@ -40,7 +37,7 @@ def from_half_and_middle(ranked: Ranked) -> float:
 
 
 @final
-class RcGrad(Protocol):
+class RcGrad(CiouProtocol):
     """The peer's evaluation code."""
 
     name: ClassVar = "rc_grad"
@@ -55,43 +52,22 @@ class RcGrad(Protocol):
         sound=SOUND,
         deviates=COUNTS_BOXES,
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score of the upper half of the range, above the median."""
-        return judge_ciou(batch, View("bilinear"), Rule(), from_half_and_middle)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear")
+    rule: ClassVar = Rule()
+    score = staticmethod(from_half_and_middle)
 
 
 @final
-class RcGradCorrected(Protocol):
+class RcGradCorrected(CiouProtocol):
     """The same with annotators counted."""
 
     name: ClassVar = "rc_grad_corrected"
     version: ClassVar = 1
-    card: ClassVar = Card(
-        source=SOURCE,
-        geometry=SQUASHED,
-        interpolation=INTERPOLATION,
-        threshold=THRESHOLD,
+    card: ClassVar = replace(
+        RcGrad.card,
         truth=PEOPLE_AGREE,
-        test_list=TESTS,
-        sound=SOUND,
         deviates="corrects: counts annotators, not boxes",
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score of the upper half of the range, above the median."""
-        return judge_ciou(batch, View("bilinear"), Rule(people=True), from_half_and_middle)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear")
+    rule: ClassVar = Rule(people=True)
+    score = staticmethod(from_half_and_middle)

@@ -9,23 +9,20 @@ which explains the three forms `sspl`, `sspl_cropped` and `sspl_corrected`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, final
 
 from soundspot.metrics.ranked import Ranked
-from soundspot.protocols.batch import Batch, Rule, View
+from soundspot.protocols.batch import Rule, View
+from soundspot.protocols.ciou import CiouProtocol
 from soundspot.protocols.judging import (
     BOXES_AGREE,
-    CIOU_MEANS,
-    CIOU_METRICS,
     COUNTS_BOXES,
     FLICKR_AND_VGGSS,
     HALF,
     PEOPLE_AGREE,
-    judge_ciou,
-    means,
 )
-from soundspot.protocols.protocol import Card, Parts, Protocol
+from soundspot.protocols.protocol import Card
 
 SOURCE = "Song et al., CVPR 2022; github.com/zjsong/SSPL"
 THRESHOLD = ">= 0.5 of range: of the map brought to 0..1 by its own minimum and maximum"
@@ -39,7 +36,7 @@ def from_half_of_range(ranked: Ranked) -> float:
 
 
 @final
-class Sspl(Protocol):
+class Sspl(CiouProtocol):
     """The peer's evaluation code, given a map."""
 
     name: ClassVar = "sspl"
@@ -55,74 +52,40 @@ class Sspl(Protocol):
         deviates=COUNTS_BOXES
         + "; the peer's own maps cover a centre crop (sspl_cropped, sspl_corrected)",
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score of the upper half of the range."""
-        return judge_ciou(batch, View("bilinear"), Rule(), from_half_of_range)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear")
+    rule: ClassVar = Rule()
+    score = staticmethod(from_half_of_range)
 
 
 @final
-class SsplCropped(Protocol):
+class SsplCropped(CiouProtocol):
     """The peer's loader and evaluation: a cropped map over boxes that were not cropped."""
 
     name: ClassVar = "sspl_cropped"
     version: ClassVar = 1
-    card: ClassVar = Card(
-        source=SOURCE,
+    card: ClassVar = replace(
+        Sspl.card,
         geometry="cropped map on squash: central square of the map over boxes of the whole picture",
-        interpolation=INTERPOLATION,
-        threshold=THRESHOLD,
-        truth=BOXES_AGREE,
-        test_list=FLICKR_AND_VGGSS,
-        sound=SOUND,
         deviates="repeats: boxes scaled as if squashed while the picture is centre-cropped (wrong "
         "unless square); " + COUNTS_BOXES,
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score of the upper half of the range."""
-        return judge_ciou(batch, View("bilinear", cropped=True), Rule(), from_half_of_range)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear", cropped=True)
+    rule: ClassVar = Rule()
+    score = staticmethod(from_half_of_range)
 
 
 @final
-class SsplCorrected(Protocol):
+class SsplCorrected(CiouProtocol):
     """Map and boxes through the same crop; annotators counted."""
 
     name: ClassVar = "sspl_corrected"
     version: ClassVar = 1
-    card: ClassVar = Card(
-        source=SOURCE,
+    card: ClassVar = replace(
+        Sspl.card,
         geometry="centre crop: of map and boxes alike; shorter side to 224",
-        interpolation=INTERPOLATION,
-        threshold=THRESHOLD,
         truth=PEOPLE_AGREE,
-        test_list=FLICKR_AND_VGGSS,
-        sound=SOUND,
         deviates="corrects: boxes go through the crop; counts annotators, not boxes",
     )
-    metrics: ClassVar = CIOU_METRICS
-    means: ClassVar = CIOU_MEANS
-    headline: ClassVar = "ciou_share_0.5"
-
-    def judge(self, batch: Batch) -> list[Parts]:
-        """Score of the upper half of the range."""
-        view, rule = View("bilinear", cropped=True), Rule(cropped=True, people=True)
-        return judge_ciou(batch, view, rule, from_half_of_range)
-
-    def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
-        """Shares and means."""
-        return means(parts, self.means)
+    view: ClassVar = View("bilinear", cropped=True)
+    rule: ClassVar = Rule(cropped=True, people=True)
+    score = staticmethod(from_half_of_range)
