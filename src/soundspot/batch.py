@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from soundspot.data.media import picture_of, sound_of
 from soundspot.errors import OptionError, SoundspotError
-from soundspot.facts import ModelFacts
+from soundspot.facts import Calibration, ModelFacts
 from soundspot.files import write_beside
+from soundspot.judging.ranks import Crew
 from soundspot.locating import Locator
 from soundspot.result import Result
 from soundspot.types import Sample
@@ -62,6 +63,7 @@ def locate_all(
     save: Sequence[str] = ("overlay", "json"),
     *,
     batch: int = 8,
+    crew: Crew | None = None,
 ) -> Tally:
     """Locate each sample and save what is asked for under its id in `out_dir`.
 
@@ -71,6 +73,7 @@ def locate_all(
         out_dir: made where missing; may hold an earlier, unfinished run with the same settings.
         save: any of "overlay", "json", "map".
         batch: pairs in one forward pass.
+        crew: the processes that share the samples; all must call this.
 
     Raises:
         OptionError: unknown output, or `out_dir` holds results made with other settings.
@@ -80,7 +83,9 @@ def locate_all(
         raise OptionError(f"unknown output {unknown}; there are {', '.join(OUTPUTS)}")
     _refuse_inputs(samples, out_dir, save)
     named = {"model": locator.facts.name, "weights": fingerprint(locator.model)}
-    _claim(out_dir, {**named, "method": repr(locator.method)})
+    claim(out_dir, {**named, "method": repr(locator.method), **overridden(locator)})
+    crew = crew or Crew()
+    samples = samples[crew.rank :: crew.size]
     todo = [s for s in samples if not all(path.exists() for _, path in _files(s, out_dir, save))]
     failures: list[dict[str, str]] = []
     with tqdm(total=len(samples), initial=len(samples) - len(todo), unit="pair") as bar:
@@ -100,10 +105,13 @@ def locate_all(
                     fail(sample, error)
                 else:
                     bar.update()
-    with write_beside(out_dir / ERRORS) as beside:
-        beside.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
-    done = len(samples) - len(todo)
-    return Tally(len(todo) - len(failures), done, len(failures))
+    every = crew.gather((len(todo), len(samples) - len(todo), failures))
+    failed = [failure for _, _, some in every for failure in some]
+    if crew.leads:
+        with write_beside(out_dir / ERRORS) as beside:
+            beside.write_text("".join(json.dumps(failure) + "\n" for failure in failed))
+    tried, done = (sum(numbers) for numbers in ([e[0] for e in every], [e[1] for e in every]))
+    return Tally(tried - len(failed), done, len(failed))
 
 
 Loaded = tuple[Sample, NDArray[np.uint8], NDArray[np.float32]]
@@ -145,6 +153,14 @@ def fingerprint(model: object) -> str:
     return digest.hexdigest()[:16]
 
 
+def overridden(locator: Locator) -> dict[str, float]:
+    """The thresholds that are not the model's own."""
+    own = locator.facts.calibration or Calibration()
+    given = {"threshold": locator.threshold, "visible": locator.visible}
+    usual = {"threshold": own.thresholds.get(repr(locator.method)), "visible": own.visible}
+    return {k: v for k, v in given.items() if v is not None and v != usual[k]}
+
+
 def _refuse_inputs(samples: Sequence[Sample], out_dir: Path, save: Sequence[str]) -> None:
     """Refuse a folder where a result would take the place of a picture or sound that is read."""
     read = {path.resolve() for sample in samples for path in (sample.image, sample.sound)}
@@ -154,7 +170,7 @@ def _refuse_inputs(samples: Sequence[Sample], out_dir: Path, save: Sequence[str]
                 raise OptionError(f"{path}: is read from; choose another --out-dir")
 
 
-def _claim(out_dir: Path, settings: dict[str, str]) -> None:
+def claim(out_dir: Path, settings: Mapping[str, str | float]) -> None:
     """Note the settings in the folder; refuse one that holds results of other settings."""
     note = out_dir / SETTINGS
     if note.exists():

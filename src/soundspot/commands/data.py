@@ -1,24 +1,34 @@
-"""`soundspot data`: which sets there are, whether one is all there, and whether lists leak."""
+"""`soundspot data`: which sets there are, whether one is all there, whether lists leak; shards."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from soundspot.commands.common import refuse_overwriting, write_json
+from soundspot.commands.data_pack import (
+    check_shards,
+    define_info,
+    define_pack,
+    pack_data,
+    show_info,
+)
 
-SENTENCE = "Check data sets, and training lists against test lists."
+SENTENCE = "Check data sets and lists; pack videos into shards for training."
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command and of its three parts."""
+    """Arguments of the command and of its parts."""
     parts = parser.add_subparsers(title="parts", metavar="PART", dest="part", required=True)
 
     known = parts.add_parser("list", help="the data sets, and where to get each")
     known.set_defaults(act=_list)
 
     check = parts.add_parser("check", help="count a data set's samples, open its files")
-    check.add_argument("name", metavar="NAME", help="from `soundspot data list`")
-    check.add_argument("root", metavar="ROOT", help="its folder; of a manifest, the file")
+    check.add_argument("name", metavar="NAME", help="from `soundspot data list`, or SHARDS alone")
+    check.add_argument(
+        "root", metavar="ROOT", nargs="?", help="its folder; of a manifest, the file"
+    )
     check.add_argument(
         "--option", metavar="KEY=VALUE", action="append", default=[], help="may be given again"
     )
@@ -29,6 +39,14 @@ def define(parser: argparse.ArgumentParser) -> None:
     leaks.add_argument("--train", metavar="LIST", nargs="+", required=True)
     leaks.add_argument("--test", metavar="LIST", nargs="+", required=True)
     leaks.set_defaults(act=_leaks)
+
+    pack = parts.add_parser("pack", help="decode a source once, into shards for training")
+    define_pack(pack)
+    pack.set_defaults(act=pack_data)
+
+    info = parts.add_parser("info", help="what is inside shards, with a contact sheet")
+    define_info(info)
+    info.set_defaults(act=show_info)
 
     for part in (check, leaks):
         part.add_argument("--json", metavar="FILE", help="write what is found; - prints it")
@@ -57,6 +75,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from soundspot.data import DATASETS, named_options
     from soundspot.errors import OptionError
 
+    if arguments.root is None:
+        return _check_alone(arguments)
     if arguments.name not in DATASETS:
         raise OptionError(
             f"there is no data set {arguments.name!r}; there are {', '.join(DATASETS)}"
@@ -72,6 +92,17 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_json(arguments.json, found.json())
     return 0 if found.ok else 1
+
+
+def _check_alone(arguments: argparse.Namespace) -> int:
+    """One word: a folder of shards."""
+    from soundspot.errors import OptionError
+
+    if not Path(arguments.name).is_dir():
+        raise OptionError(f"{arguments.name}: give NAME ROOT, or a folder of shards alone")
+    if arguments.option:
+        raise OptionError("--option goes with NAME ROOT, not with shards")
+    return check_shards(Path(arguments.name), arguments.json)
 
 
 def _leaks(arguments: argparse.Namespace) -> int:

@@ -88,6 +88,7 @@ UNKNOWN_LENGTH = 0x7FFF0000
 """Bytes; recorders that write to a pipe declare this much or more."""
 UNKNOWN_FRAMES = 1 << 60
 HEAD_BYTES = 4_096
+MANY_PLANES = 8
 OGG_TAIL_BYTES = 2 * 65_536
 """The last page lies whole in it: a page has at most 65,307 bytes."""
 MATROSKA, MATROSKA_SEGMENT = b"\x1aE\xdf\xa3", b"\x18\x53\x80\x67"
@@ -459,6 +460,14 @@ def _place(frame: AudioFrame, origin: Fraction, position: int) -> int:
 
 
 def _frame_mono(frame: AudioFrame) -> Sound:
+    """Mix a frame's channels.
+
+    PyAV 18 reads past the end of the list of planes where there are 8 or more of them, so those
+    are interleaved first.
+    """
+    if frame.format.is_planar and frame.layout.nb_channels >= MANY_PLANES:
+        packed = av.AudioResampler(frame.format.packed.name, frame.layout, frame.sample_rate)
+        frame = packed.resample(frame)[0]
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(frame.samples, -1).T

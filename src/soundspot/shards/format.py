@@ -1,0 +1,101 @@
+"""What a shard is, byte by byte: a POSIX tar whose samples lie one behind the other.
+
+The layout is WebDataset's (Aizman, Maltby & Breuel 2019, "High Performance I/O For Large Scale
+Deep Learning"): members that share the name before the first dot are one sample.
+
+    000000041.jpg   the picture (000000041.000.jpg, 000000041.001.jpg, ... where there are several)
+    000000041.flac  the sound, mono, 16 bits
+    000000041.json  where they come from
+
+Nothing in a header depends on when, where or by whom it was written: time 0, owner 0, mode 0644.
+A sample is one stretch of bytes, from its first header to the padding of its last member: one
+read gives it whole. Every header is exactly one block of 512 bytes (plain ustar: keys are short
+ASCII), so a stretch is taken apart in memory.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+BLOCK = tarfile.BLOCKSIZE
+"""Bytes; a member's head is one block, and its content is padded to whole ones."""
+END = bytes(2 * BLOCK)
+"""Two blocks of zeros close a tar."""
+PICTURE, SOUND, META = "jpg", "flac", "json"
+MAX_KEY = 80
+"""Bytes; with its suffixes a name must fit the 100 bytes of a ustar header."""
+
+
+class Member(NamedTuple):
+    """One file of a tar: its key, what follows the first dot, and its bytes."""
+
+    key: str
+    suffix: str
+    content: bytes
+
+
+class BrokenTarError(ValueError):
+    """Bytes that are no tar members."""
+
+
+def stretch_of(key: str, pictures: Sequence[bytes], sound: bytes, meta: bytes) -> bytes:
+    """The bytes of one sample in a tar.
+
+    Raises:
+        ValueError: the key is no plain ASCII word, or there is no picture.
+    """
+    plain = key.isascii() and key.isprintable() and not set("./\\ ") & set(key)
+    if not (plain and 0 < len(key) <= MAX_KEY and pictures):
+        raise ValueError(f"{key!r} cannot be a sample: a plain ASCII key, and a picture or more")
+    names = [PICTURE] if len(pictures) == 1 else [f"{n:03d}.jpg" for n in range(len(pictures))]
+    contents = (*pictures, sound, meta)
+    return b"".join(
+        member(f"{key}.{suffix}", content)
+        for suffix, content in zip((*names, SOUND, META), contents, strict=True)
+    )
+
+
+def member(name: str, content: bytes) -> bytes:
+    """One file in a tar: its header, and its content padded to whole blocks."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK)
+
+
+def members_of(stretch: bytes) -> Iterator[Member]:
+    """Take a stretch of whole members apart.
+
+    Raises:
+        BrokenTarError: a header is damaged, or a member ends behind the stretch.
+    """
+    at = 0
+    while at < len(stretch):
+        name, size = head_of(stretch[at : at + BLOCK])
+        content = stretch[at + BLOCK : at + BLOCK + size]
+        if len(content) < size:
+            raise BrokenTarError(f"{name} is cut short")
+        key, _, suffix = name.partition(".")
+        yield Member(key, suffix, content)
+        at += BLOCK + padded(size)
+
+
+def head_of(block: bytes) -> tuple[str, int]:
+    """The name and size that a header says.
+
+    Raises:
+        BrokenTarError: it is no whole header of a plain file.
+    """
+    try:
+        info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+    except (tarfile.HeaderError, UnicodeDecodeError) as error:
+        raise BrokenTarError(f"a header is damaged ({error})") from error
+    if not info.isreg():
+        raise BrokenTarError(f"{info.name!r} is no plain file")
+    return info.name, info.size
+
+
+def padded(size: int) -> int:
+    """A content's size in whole blocks."""
+    return size + -size % BLOCK

@@ -1,0 +1,146 @@
+"""Where each sample of a shard lies: a small binary file beside it, one fixed record a sample.
+
+| bytes | what |
+|---|---|
+| 0-7 | `soundidx` |
+| 8-11 | version, 1 |
+| 12-15 | CRC-32 of all that follows byte 15 |
+| 16-23 | how many samples |
+| 24-31 | 0 |
+| 32-... | a record of 16 bytes a sample: offset (8), length (4), CRC-32 of these bytes (4) |
+| behind | the keys, ASCII, one a line |
+
+Numbers are little-endian. The file is mapped, not read: of 100 million samples only the pages in
+use are in memory. It holds nothing that the tar does not: a lost one is made anew by `scan`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundspot.errors import MediaError
+from soundspot.shards.format import BLOCK, BrokenTarError, head_of, padded
+
+MAGIC = b"soundidx"
+VERSION = 1
+HEAD = struct.Struct("<8sIIQQ")
+CHECKED_FROM = 16
+RECORD = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc", "<u4")])
+SUFFIX = ".idx"
+MAX_LENGTH = 2**32 - 1
+"""Bytes of one sample."""
+
+
+class Place(NamedTuple):
+    """Where one sample lies."""
+
+    offset: int
+    length: int
+    crc: int
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """The records of one shard and where its keys begin."""
+
+    records: NDArray[np.void]
+    keys: bytes | memoryview
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def place(self, number: int) -> Place:
+        """Where a sample lies."""
+        offset, length, crc = self.records[number].tolist()
+        return Place(offset, length, crc)
+
+    def names(self) -> Iterator[str]:
+        """The keys in order."""
+        return iter(bytes(self.keys).decode("ascii").split("\n")[: len(self)])
+
+
+def index_bytes(places: Sequence[Place], keys: Sequence[str]) -> bytes:
+    """The content of an index file."""
+    records = np.array([tuple(place) for place in places], RECORD).tobytes()
+    names = "".join(f"{key}\n" for key in keys).encode("ascii")
+    rest = struct.pack("<QQ", len(places), 0) + records + names
+    return HEAD.pack(MAGIC, VERSION, zlib.crc32(rest), len(places), 0) + rest[16:]
+
+
+def parse_index(content: bytes) -> Index:
+    """An index from its bytes.
+
+    Raises:
+        MediaError: it is none of this version, or damaged.
+    """
+    return _checked(memoryview(content), np.frombuffer(content, np.uint8))
+
+
+def open_index(path: Path) -> Index:
+    """Map an index file.
+
+    Raises:
+        MediaError: it is missing, none of this version, or damaged.
+    """
+    try:
+        mapped = np.memmap(path, np.uint8, "r")
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{path}: cannot be read ({error})") from error
+    try:
+        return _checked(memoryview(mapped.data), mapped)
+    except MediaError as error:
+        raise MediaError(f"{path}: {error}") from None
+
+
+def _checked(view: memoryview, mapped: NDArray[np.uint8]) -> Index:
+    if len(view) < HEAD.size:
+        raise MediaError("is no index")
+    magic, version, crc, count, _ = HEAD.unpack(view[: HEAD.size])
+    stop = HEAD.size + count * RECORD.itemsize
+    if magic != MAGIC or version != VERSION or len(view) < stop:
+        raise MediaError("is no index of this version")
+    if zlib.crc32(view[CHECKED_FROM:]) != crc:
+        raise MediaError("is damaged")
+    return Index(mapped[HEAD.size : stop].view(RECORD), view[stop:])
+
+
+def scan(tar: BinaryIO) -> tuple[list[Place], list[str], str | None]:
+    """Find the samples of a tar by reading it from start to end.
+
+    Returns places, keys, and, where it breaks off before its closing zeros, what is wrong there.
+    """
+    places: list[Place] = []
+    keys: list[str] = []
+    start, stretch, current = tar.tell(), bytearray(), ""
+
+    def close() -> None:
+        if stretch:
+            places.append(Place(start, len(stretch), zlib.crc32(stretch)))
+            keys.append(current)
+
+    while True:
+        block = tar.read(BLOCK)
+        if block and not any(block):
+            close()
+            return places, keys, None
+        try:
+            name, size = head_of(block)
+        except BrokenTarError as error:
+            close()
+            return places, keys, "it is cut short" if len(block) < BLOCK else str(error)
+        key = name.partition(".")[0]
+        if key != current:
+            close()
+            start, stretch, current = tar.tell() - BLOCK, bytearray(), key
+        content = tar.read(padded(size))
+        if len(content) < padded(size):
+            return places, keys, "it is cut short"
+        stretch += block + content
