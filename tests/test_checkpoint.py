@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from soundspot import checkpoint
+from soundspot import checkpoint, embedded
 from soundspot.errors import CheckpointError
 from soundspot.facts import Calibration, ModelFacts
 from soundspot.models import TwoTower
@@ -230,7 +230,7 @@ def test_nothing_half_written(
 
 def test_places_that_cannot_be_written(two_tower: TwoTower, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for path in (tmp_path / "file" / "m.safetensors", tmp_path):
+    for path in (tmp_path / "file" / "m.safetensors", tmp_path / "file", tmp_path / "m.pt"):
         with pytest.raises(CheckpointError):
             checkpoint.save(two_tower, path)
     assert os.listdir(tmp_path) == ["file"]
@@ -293,6 +293,6 @@ def test_another_base_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         checkpoint.save(checkpoint.load(lean), tmp_path / "x.safetensors", base="resnet")
     elsewhere = tmp_path / "weights"
     elsewhere.mkdir()
-    monkeypatch.setattr(checkpoint, "WEIGHTS", elsewhere)
+    monkeypatch.setattr(embedded, "WEIGHTS", elsewhere)
     checkpoint.save(TwoTower(facts=FACTS), elsewhere / "default.safetensors")
     assert "stands on another 'default' model" in refused(lean)

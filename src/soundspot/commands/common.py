@@ -14,13 +14,40 @@ if TYPE_CHECKING:
     from soundspot.models import SimilarityModel
 
 
+CUTS = {"threshold", "visible"}
+"""Arguments of `add_cuts`."""
+
+
+def add_cuts(group: argparse._ArgumentGroup) -> None:
+    """Arguments that take the place of the model's own thresholds."""
+    add = group.add_argument
+    add(
+        "--threshold",
+        metavar="T",
+        type=float,
+        help="raw map value at and above which a pixel belongs to the source "
+        "(default: the calibrated one)",
+    )
+    add(
+        "--visible",
+        metavar="P",
+        type=float,
+        help="confidence, 0 to 1, from which a source is called visible (default: the model's)",
+    )
+
+
+def cuts(arguments: argparse.Namespace) -> dict[str, float | None]:
+    """What `add_cuts` was given, by name."""
+    return {name: getattr(arguments, name) for name in sorted(CUTS)}
+
+
 def add_model(parser: argparse.ArgumentParser, default: str = "default") -> None:
     """Arguments that choose a model and where it runs."""
     parser.add_argument(
         "--model",
         metavar="NAME",
         default=default,
-        help=f"from `soundspot models`, or a file (default: {default})",
+        help=f"from `soundspot models`, a file, a folder or a hub id (default: {default})",
     )
     add_device(parser)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soundspot.facts import ModelFacts
+from soundspot.models.saving import push_model, save_model
 from soundspot.towers.efficientnet_lite import (
     HEAD_CHANNELS,
     STRIDE_16_CHANNELS,
@@ -43,6 +45,8 @@ class SimilarityModel(nn.Module, ABC):
         config: a frozen dataclass whose `embedding` is the channels of the projected positions.
         facts: what the model says of itself.
 
+    `notes` is what its checkpoint says besides (`soundspot.card` has the names that cards know).
+
     Shape: images `b 3 H W`, sounds `b samples` -> `b`.
     """
 
@@ -54,6 +58,7 @@ class SimilarityModel(nn.Module, ABC):
     def __init__(self, config: Any, facts: ModelFacts) -> None:
         super().__init__()
         self.config, self.facts = config, facts
+        self.notes: dict[str, Any] = {}
         self.image_tower = EfficientNetLite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.coarse = nn.Conv2d(HEAD_CHANNELS, config.embedding, 1)
         self.fine = nn.Conv2d(STRIDE_16_CHANNELS, config.embedding, 1, bias=False)
@@ -79,6 +84,43 @@ class SimilarityModel(nn.Module, ABC):
     def describe(self) -> dict[str, Any]:
         """The configuration, as a checkpoint stores it."""
         return asdict(self.config)
+
+    def save(
+        self, path: str | Path, *, half: bool = True, base: str | None = None, **notes: Any
+    ) -> None:
+        """Save the model with all it needs to be used again.
+
+        Args:
+            path: a file where the name ends in .safetensors; else a folder as hub repositories
+                are: weights, their header with a digest as JSON, and a model card.
+            half: store float32 weights as float16 (half the size, answers equal to about 1e-3).
+            base: an embedded model; tensors that are the same there are left out.
+            notes: whatever else the header and the card should say (JSON), beside `self.notes`:
+                license, labels, trained, figures, limits, or any other name.
+
+        Raises:
+            CheckpointError: the model's class is none of ours, its weights do not fit into float16
+                (or are not finite), the base is none that is embedded, the folder holds another
+                library's files, or the disk refuses.
+        """
+        save_model(self, path, half=half, base=base, notes=notes)
+
+    def push(
+        self, repo: str, *, half: bool = True, private: bool | None = None, **notes: Any
+    ) -> str:
+        """Upload the model's folder to the Hugging Face Hub; returns its address.
+
+        Args:
+            repo: OWNER/NAME; made where missing. A card that it has already is kept.
+            half: as `save`.
+            private: of a repository that is made; None takes the owner's default.
+            notes: as `save`.
+
+        Raises:
+            CheckpointError: as `save`; and huggingface_hub is missing, nobody is logged in, or the
+                network is down.
+        """
+        return push_model(self, repo, half=half, private=private, notes=notes)
 
     def forward(self, images: Images, sounds: Sounds) -> Similarities:
         """One similarity a pair."""
