@@ -113,7 +113,7 @@ def shots(samples: Iterator[Sample]) -> Iterator[Shot]:
     """A smooth random map for each sample, with a threshold and a confidence."""
     for sample in samples:
         made = random_smooth(SIDE, SIDE, sample.id)
-        yield Shot(sample, SIDE, SIDE, (made,), (float(made.max()),), cut=0.5)
+        yield Shot(sample, SIDE, SIDE, (made,), (float(made.max()),), cut=0.5, visible=1.0)
 
 
 def ours(stream: Iterator[Shot]) -> Scores:
@@ -511,9 +511,27 @@ def soundspot(shots: Sequence[Shot], sk: Any) -> Scores:
         lit = [float(np.mean(s.maps[0] >= np.float32(s.cut or 0))) for s in some_kind]
         scores[f"pia_{kind}"] = float(np.mean(lit))
         others = [shot.confidences[0] for shot in some_kind]
+        gate = [float(s.confidences[0] >= (s.visible or 0)) for s in some_kind]
+        scores[f"gated_pia_{kind}"] = float(
+            np.mean([a * b for a, b in zip(lit, gate, strict=True)])
+        )
         truths = [1] * len(sure) + [0] * len(others)
         scores[f"auroc_{kind}"] = float(sk.roc_auc_score(truths, sure + others))
+    unsure = [shot.confidences[0] for shot in shots if shot.sample.kind in KINDS]
+    scores["calibration_error"] = said_and_so(sure, unsure)
     return {**scores, "iiou_share_0.5": float("nan"), "iiou_auc": float("nan")}
+
+
+def said_and_so(sure: Sequence[float], unsure: Sequence[float]) -> float:
+    """Expected calibration error, bin by bin; the last bin holds 1 too."""
+    every = [*((c, 1, 1 / len(sure)) for c in sure), *((c, 0, 1 / len(unsure)) for c in unsure)]
+    if not all(0 <= said <= 1 for said, _, _ in every):
+        return float("nan")
+    total = 0.0
+    for n in range(10):
+        inside = [(c, so, w) for c, so, w in every if min(int(c * 10), 9) == n]
+        total += abs(sum(w * (c - so) for c, so, w in inside)) / 2
+    return total
 
 
 def touched(shot: Shot) -> Array:

@@ -85,7 +85,7 @@ def levers(model: Similarity, samples: Sequence[Sample], device: str) -> dict[st
         truth = _truth(sample, *picture.shape[:2])
         sound = sound_of(sample, locator.facts.sample_rate)
         with frozen(model):
-            variants = _variants(locator.listen([sound]), locator.look([picture]))
+            variants = _variants(locator.listen([sound]), locator.look([locator.fit(picture)]))
         for name, maps in variants.items():
             verdict = _verdict(maps[0].float().cpu().numpy(), truth)
             found.setdefault(name, []).append(verdict)

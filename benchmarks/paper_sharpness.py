@@ -136,7 +136,7 @@ def _salient(locator: Locator, planted: Sequence[Planted]) -> list[bool]:
             tower = tower if isinstance(tower, OffersFeatureStrength) else question
             if not isinstance(tower, OffersFeatureStrength):
                 return []
-            maps = tower.feature_strength(locator.look([p.picture]))
+            maps = tower.feature_strength(locator.look([locator.fit(p.picture)]))
             hits.append(inside(maps[0].float().cpu().numpy(), p))
     return hits
 

@@ -7,6 +7,7 @@ the other, and no blind map can do either.
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -26,12 +27,13 @@ from red_and_green import (
 from soundspot import metrics
 from soundspot.benchmark import evaluate
 from soundspot.errors import MethodError, ModelError, OptionError, SoundspotError
+from soundspot.facts import Calibration
 from soundspot.judging.asking import judged_size
 from soundspot.judging.conventions import COMMON_CONVENTIONS, OWN_CONVENTIONS
 from soundspot.protocols import Batch, Shot
 from soundspot.protocols.batch import JUDGED_SIDE, Unit
 from soundspot.protocols.soundspot import METRICS, Soundspot
-from soundspot.report import AUROC_KEYS, MAP_KEYS, Report, own_metric
+from soundspot.report import AUROC_KEYS, MAP_KEYS, NEGATIVE_KINDS, Report, own_metric
 
 CONVENTIONS = {**OWN_CONVENTIONS, **COMMON_CONVENTIONS}
 
@@ -276,6 +278,30 @@ def test_a_model_that_only_knows_pairs(samples):
     assert "no picture-only row: the model offers no feature_strength" in report.table()
     with pytest.raises(MethodError, match="similarity_map"):
         evaluate(bare, samples[:2], ["similarity_map"])
+
+
+@pytest.mark.parametrize(("visible", "by_the_answer"), [(0.5, 0.0), (0.0, 1.0)])
+def test_what_is_lit_on_negatives_by_the_map_and_by_the_answer(samples, visible, by_the_answer):
+    """The map is at least 0.5 everywhere, and reaches more only where a tone has its square."""
+    calibration = Calibration(20.0, -15.0, visible, {"similarity_map": 0.4})
+    model = Planted(replace(FACTS, calibration=calibration), spoil=0.5)
+    report = evaluate(model, samples, ["similarity_map"])
+    found = scores(report)
+    for kind in NEGATIVE_KINDS:
+        assert found[f"soundspot/pia_{kind}"] == 1
+        assert found[f"soundspot/gated_pia_{kind}"] == by_the_answer
+    assert 0 <= found["soundspot/calibration_error"] < 0.1
+    table = report.table()
+    assert "negatives, at the model's own thresholds" in table
+    answer = f"{100 * by_the_answer:.1f}"
+    assert re.search(rf"a  similarity_map( +100\.0){{3}}( +{answer}){{3}} +\d\.\d\n", table)
+    wrong = report.row("similarity_map, wrong sound").scores
+    assert wrong["soundspot/gated_pia_noise"] == by_the_answer
+
+
+def test_without_a_calibrated_threshold_nothing_is_lit(report):
+    assert math.isnan(scores(report)["soundspot/gated_pia_noise"])
+    assert "highlighted by the map" in report.table()  # for its calibration error
 
 
 def test_blind_rows_alone(positives):

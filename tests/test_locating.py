@@ -12,11 +12,13 @@ from torch import Tensor
 
 import soundspot
 from planted import COLOURS, RATE, detached, pixelwise, tone
+from soundspot.batch import locate_all
 from soundspot.errors import MediaError, MethodError, ModelError, OptionError
 from soundspot.facts import Calibration, ModelFacts, facts_of
 from soundspot.locating import Locator, cut, fit_sound, locate, pick_device
 from soundspot.media.audio import write_sound
 from soundspot.result import Result
+from soundspot.types import Sample
 
 SIDE = 64
 
@@ -180,6 +182,46 @@ def test_an_absolute_threshold_cuts_raw_values() -> None:
         assert len(result.boxes) == count
         assert result.visible
     assert cut(np.zeros((4, 4), np.float32), None, 1.0) == []
+
+
+def test_a_given_threshold_overrides_the_calibrated_one() -> None:
+    picture = painted(64, 64, (10, 20, 30, 44))
+    method = "input_gradient(blur=0)"
+    high = float(locate(Model(calibration=SURE), picture, SOUND, method).map.max())
+    calibration = Calibration(100.0, 2.0, thresholds={method: 1.01 * high})
+    model = Model(calibration=calibration)
+    assert not locate(model, picture, SOUND, method).boxes
+    found = locate(model, picture, SOUND, method, threshold=0.9 * high)
+    assert len(found.boxes) == 1
+    assert locate(Model(), picture, SOUND, method, threshold=2 * high).boxes == []
+    assert Locator(model, method).threshold == 1.01 * high
+    assert Locator(Model(), method).threshold is None
+
+
+def test_a_given_confidence_overrides_the_models_own() -> None:
+    picture = painted(64, 64, (10, 20, 30, 44))
+    sure = locate(Model(calibration=SURE), picture, SOUND)
+    strict = locate(Model(calibration=SURE), picture, SOUND, visible=1.0)
+    assert sure.visible
+    assert 0.5 < sure.confidence == strict.confidence < 1
+    assert not strict.visible
+    assert strict.boxes == []
+    assert locate(Model(calibration=SURE), picture, (np.zeros(800), RATE), visible=0.0).visible
+    for wrong in ({"threshold": float("nan")}, {"threshold": float("inf")}, {"visible": 1.5}):
+        with pytest.raises(OptionError, match="threshold is a finite raw map value"):
+            locate(Model(), picture, SOUND, **wrong)
+
+
+def test_results_cut_elsewhere_do_not_go_into_the_same_folder(tmp_path: Any) -> None:
+    Image.fromarray(painted(40, 30, (5, 5, 20, 20))).save(tmp_path / "a.png")
+    write_sound(tmp_path / "a.wav", SOUND[0], RATE)
+    samples = [Sample("a", tmp_path / "a.png", tmp_path / "a.wav")]
+    out = tmp_path / "out"
+    for _ in range(2):
+        locate_all(Locator(Model(), threshold=0.5), samples, out, ["json"])
+    for other in ({}, {"threshold": 0.25}, {"threshold": 0.5, "visible": 0.9}):
+        with pytest.raises(OptionError, match="choose another --out-dir"):
+            locate_all(Locator(Model(), **other), samples, out, ["json"])
 
 
 # --- what is refused -------------------------------------------------------------------------

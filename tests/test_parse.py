@@ -73,6 +73,9 @@ def test_defaults_are_left_out() -> None:
             assert repr(parse(name)) == name
             assert parse(f"{name}()") == parse(f" {name} ")
     assert repr(parse("occlusion( patch = 48,stride=32 )")) == "occlusion(patch=48)"
+    weighed = "combined(similarity_map, grad_cam, weights=(1, 2.5), blur=0.06)"
+    assert repr(parse(weighed)) == weighed
+    assert parse(weighed) == parse(weighed.replace("(1, 2.5)", "[1, 2.5]"))
     assert repr(parse("combined(similarity_map,occlusion(patch=48))")) == (
         "combined(similarity_map, occlusion(patch=48))"
     )
@@ -155,7 +158,11 @@ def test_unknown_names() -> None:
     assert "it has no options" in refused("grad_cam(layer='conv4')")
     assert "does not take 'grad_cam'" in refused("occlusion(grad_cam)")
     assert "does not take 'name'" in refused("occlusion(name='x')")
-    assert "takes methods and no options" in refused("combined(grad_cam, occlusion, weight=2)")
+    assert "its options are weights, blur" in refused("combined(grad_cam, occlusion, weight=2)")
+    for bad in ("weights=2", "weights=(1,)", "weights=(1, 0)", "weights=(1, 'a')"):
+        assert "one a method" in refused(f"combined(grad_cam, occlusion, {bad})")
+    for bad in ("blur=-1", "blur=2", "blur=True", "blur='a'"):
+        assert "blur is a fraction" in refused(f"combined(grad_cam, occlusion, {bad})")
     for text in ("combined", "combined()", "combined(grad_cam)"):
         assert "two or more methods" in refused(text)
 

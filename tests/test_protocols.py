@@ -86,7 +86,7 @@ def random_shots(count=40, seed=5, square=False):
             sample = replace(sample, annotators=((boxes[0],), (boxes[1], boxes[2]), (boxes[0],)))
         else:
             sample = replace(sample, boxes=boxes[: 1 + n % 2])
-        shots.append(Shot(sample, height, width, (values,), (float(rng.random()),), cut=0.25))
+        shots.append(Shot(sample, height, width, (values,), (float(rng.random()),), 0.25, 0.5))
     return shots
 
 

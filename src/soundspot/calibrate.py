@@ -3,8 +3,8 @@
     soundspot calibrate MODEL pairs.jsonl negatives.jsonl --out CALIBRATED
 
 - confidence = sigmoid(scale * similarity + bias), fitted by logistic regression (Platt 1999) to
-  tell pairs with a visible source from silence, noise and off-screen sounds, both sides with
-  equal weight;
+  tell pairs with a visible source from noise and off-screen sounds, both sides with equal weight.
+  Silence is not fitted: `locate` answers it with 0 by rule, and so it is counted in the error;
 - a threshold for the method (and for the model's own map): of `CANDIDATES` raw values the one
   whose *boxes*, as users get them, meet the true boxes best (mean IoU of the areas they cover).
 
@@ -24,23 +24,20 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from tqdm import tqdm
 
-from soundspot.checkpoint import EMBEDDED, load, read_header, save
+from soundspot.checkpoint import EMBEDDED, load, save
 from soundspot.data.manifest import read_manifest
+from soundspot.data.media import picture_of, sound_of
 from soundspot.errors import ManifestError, OptionError
 from soundspot.facts import Calibration
-from soundspot.locating import Locator, cut
+from soundspot.locating import LocalEvidence, Locator, cut, is_silence
 from soundspot.maps import FloatMap, resize_map
-from soundspot.media.audio import read_sound
-from soundspot.media.image import read_picture
-from soundspot.metrics.overlap import truth_mask
+from soundspot.metrics import calibration_error, truth_mask
 from soundspot.types import Sample
 
 CANDIDATES = 51
 """Thresholds tried, between the least and the largest value seen."""
 SIDE = 128
 """Maps and truths are compared at this size."""
-BINS = 10
-"""Of the expected calibration error."""
 STEADY = 1e-3
 """Weight that keeps the fit finite where the two sides can be told apart without error."""
 
@@ -72,23 +69,25 @@ def calibrate(
     *,
     method: str | None = None,
     size: int | None = None,
+    keeps_proportions: bool | None = None,
     base: str | None = None,
     device: str = "auto",
 ) -> Fit:
     """Calibrate a model and save it with its new facts.
 
     Args:
-        checkpoint: a trained model.
+        checkpoint: a trained model: a path, or any other name that `load` takes.
         manifests: positives with boxes, and negatives.
-        out: where the calibrated model goes.
+        out: where the calibrated model goes: a file, or a folder.
         method: the model's default method from now on; None keeps it.
         size: the side that pictures are fitted to from now on; None keeps it.
+        keeps_proportions: whether they are fitted in their own proportions; None leaves it.
         base: an embedded model whose tensors `out` need not repeat (`checkpoint.save`).
         device: where to run.
 
     Raises:
         OptionError: the base is none that is embedded.
-        ManifestError: no positives with boxes, or no negatives, in the manifests.
+        ManifestError: no positives with boxes, or no negatives but silence, in the manifests.
     """
     samples = [s for path in manifests for s in read_manifest(path)]
     positives = [s for s in samples if s.kind == "positive" and s.boxes]
@@ -100,14 +99,21 @@ def calibrate(
         raise OptionError(f"--base {base}: no embedded model; there are {', '.join(EMBEDDED)}")
     model = load(checkpoint)
     method = method or model.facts.method
+    kept = model.facts.keeps_proportions if keeps_proportions is None else keeps_proportions
     model.facts = replace(
-        model.facts, size=model.facts.size if size is None else size, method=method
+        model.facts,
+        size=model.facts.size if size is None else size,
+        method=method,
+        keeps_proportions=kept,
     )
     locator = Locator(model, device=device)
     own = Locator(model, "similarity_map", device=device)
     cuts = {repr(way.method): best_cut(way, positives) for way in (own, locator)}
-    seen, unseen = (similarities(own, group) for group in (positives, negatives))
-    scale, bias = fit_logistic(seen, unseen)
+    seen, unseen = (answers(own, group) for group in (positives, negatives))
+    if not (seen.heard.any() and unseen.heard.any()):
+        named = ", ".join(map(str, manifests))
+        raise ManifestError(f"{named}: calibration needs pairs and negatives that are not silent")
+    scale, bias = fit_logistic(seen.similarities[seen.heard], unseen.similarities[unseen.heard])
     if scale <= 0:
         raise ManifestError(
             f"{checkpoint}: does not score the pairs above the negatives on these data; "
@@ -117,21 +123,45 @@ def calibrate(
         scale, bias, thresholds={name: value for name, (value, _) in cuts.items()}
     )
     model.facts = replace(model.facts, calibration=calibration)
-    notes = read_header(checkpoint).get("notes", {})
-    save(model, out, base=base, **notes)
-    error = expected_error(expit(scale * seen + bias), expit(scale * unseen + bias))
+    error = calibration_error(seen.confidences(scale, bias), unseen.confidences(scale, bias))
+    fit = {
+        "pairs": len(positives),
+        "negatives": len(negatives),
+        "expected calibration error": error,
+        "mean IoU of boxes": {name: value for name, (_, value) in cuts.items()},
+    }
+    save(model, out, base=base, calibrated=fit)
     chosen = repr(locator.method)
     return Fit(calibration, error, cuts[chosen][1], chosen)
 
 
-def similarities(locator: Locator, samples: Sequence[Sample]) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of samples: similarities, and which of them have something to hear."""
+
+    similarities: NDArray[np.float64]
+    heard: NDArray[np.bool_]
+
+    def confidences(self, scale: float, bias: float) -> NDArray[np.float64]:
+        """As `locate` would give them: silence 0."""
+        said = expit(scale * self.similarities + bias)
+        return np.where(self.heard, said, 0.0).astype(np.float64)
+
+
+def answers(locator: Locator, samples: Sequence[Sample]) -> Answers:
     """The model's similarity of each pair."""
-    rate = locator.facts.sample_rate
-    found = [
-        locator.evidence([read_picture(s.image)], [read_sound(s.sound, rate)])[0].similarity
-        for s in tqdm(samples, "similarities")
-    ]
-    return np.array(found)
+    found = [_asked(locator, sample) for sample in tqdm(samples, "similarities")]
+    return Answers(
+        np.array([evidence.similarity for evidence, _ in found]),
+        np.array([heard for _, heard in found]),
+    )
+
+
+def _asked(locator: Locator, sample: Sample) -> tuple[LocalEvidence, bool]:
+    """The evidence of one sample, read as `locate` reads it, and whether it is no silence."""
+    facts = locator.facts
+    sound = sound_of(sample, facts.sample_rate, facts.seconds)
+    return locator.evidence([picture_of(sample)], [sound])[0], not is_silence(sound)
 
 
 def fit_logistic(
@@ -151,28 +181,13 @@ def fit_logistic(
     return float(a / spread), float(b - a * centre / spread)
 
 
-def expected_error(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> float:
-    """Expected calibration error of confidences: mean distance of what is said and what is so.
-
-    Naeini et al., AAAI 2015, `BINS` bins of equal width; both sides weigh the same.
-    """
-    confidence = np.concatenate((positives, negatives))
-    truth = np.concatenate((np.ones(len(positives)), np.zeros(len(negatives))))
-    weight = np.where(truth == 1, 0.5 / len(positives), 0.5 / len(negatives))
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.zeros(BINS)
-    np.add.at(gaps, bins, weight * (confidence - truth))
-    return float(np.abs(gaps).sum())
-
-
 def best_cut(locator: Locator, samples: Sequence[Sample]) -> tuple[float, float]:
     """The raw value whose boxes meet the true ones best, and the mean IoU there."""
-    rate = locator.facts.sample_rate
     maps: list[FloatMap] = []
     truths: list[NDArray[np.bool_]] = []
     for sample in tqdm(samples, f"maps of {locator.method}"):
-        found = locator.evidence([read_picture(sample.image)], [read_sound(sample.sound, rate)])
-        maps.append(resize_map(found[0].map, (SIDE, SIDE)))
+        evidence, _ = _asked(locator, sample)
+        maps.append(resize_map(evidence.map, (SIDE, SIDE)))
         truths.append(truth_mask(sample.boxes, SIDE, SIDE))
     truth = np.stack(truths)
     candidates = np.linspace(np.min(maps), np.max(maps), CANDIDATES)

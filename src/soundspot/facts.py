@@ -59,6 +59,8 @@ class ModelFacts:
         calibration: what similarities mean; None where nobody measured.
         method: the method that serves this model best; None where nobody measured.
         heard: names of the groups whose sounds and pictures were in training; for reports only.
+        keeps_proportions: pictures are fitted to as many pixels as the square has, in their own
+            proportions (`media.image.proportions`), instead of being squeezed to it.
     """
 
     name: str = "unnamed"
@@ -68,6 +70,7 @@ class ModelFacts:
     calibration: Calibration | None = None
     method: str | None = None
     heard: tuple[str, ...] = ()
+    keeps_proportions: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -2,13 +2,15 @@
 
     media -> tensors -> similarity -> localization map -> boxes and confidence
 
-A picture of any proportions is squeezed to the model's square, and its map is stretched back over
-the very same pixels, so geometry holds exactly. A sound is fitted to the seconds that the model
+A picture of any proportions is squeezed to the model's square, or fitted in its own proportions
+where the model's facts say so; its map is stretched back over the very same pixels, so geometry
+holds exactly. A sound is fitted to the seconds that the model
 hears: its loudest stretch where it is longer, zeros behind it where it is shorter.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +25,14 @@ from soundspot.facts import Calibration, ModelFacts, facts_of
 from soundspot.localize import Method, parse
 from soundspot.maps import BOX_THRESHOLD, FloatMap, ScoredBox, boxes, peak, resize_map
 from soundspot.media.audio import as_sound
-from soundspot.media.image import as_picture, fit_picture
+from soundspot.media.image import as_picture, fit_picture, proportions
 from soundspot.result import Result
 from soundspot.similarity import Question, Similarity, fix_sound
 from soundspot.watch import frozen
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from soundspot.types import Images, Sounds
 
@@ -40,6 +43,8 @@ DEFAULT_METHOD = "input_gradient"
 """For models whose facts name no method of their own."""
 SILENCE = 1e-4
 """A sound whose samples all stay below this (-80 dBFS) is silence: nothing can be heard in it."""
+CUT_SIDE = 1024
+"""Pixels of a map's longer side up to which each one is looked at for boxes."""
 LOUDEST_STEP = 0.1
 """Seconds between the stretches among which the loudest is sought."""
 
@@ -59,16 +64,35 @@ class Locator:
         model: any similarity model; an `nn.Module` is moved to the device.
         method: an object or its string; None takes the one the model's facts name.
         device: "auto" (CUDA, else Apple's MPS, else CPU) or a torch device name.
+        threshold: raw map value at and above which a pixel belongs to the source; None takes the
+            calibrated one, or half of each map's range where the method has none.
+        visible: confidence at and above which a visible source is said to be heard; None takes
+            the model's own.
     """
 
     def __init__(
-        self, model: Similarity, method: str | Method | None = None, *, device: str = "auto"
+        self,
+        model: Similarity,
+        method: str | Method | None = None,
+        *,
+        device: str = "auto",
+        threshold: float | None = None,
+        visible: float | None = None,
     ) -> None:
         self.model = model
         self.facts: ModelFacts = facts_of(model)
         chosen = (self.facts.method or DEFAULT_METHOD) if method is None else method
         self.method = parse(chosen) if isinstance(chosen, str) else chosen
         self.device = pick_device(device)
+        calibration = self.facts.calibration or Calibration()
+        own = calibration.thresholds.get(repr(self.method))
+        self.threshold = own if threshold is None else threshold
+        self.visible = calibration.visible if visible is None else visible
+        if not (threshold is None or math.isfinite(threshold)) or not 0 <= self.visible <= 1:
+            raise OptionError(
+                f"threshold is a finite raw map value and visible is in 0..1, got {threshold} and "
+                f"{self.visible}"
+            )
         if isinstance(model, torch.nn.Module):
             model.to(self.device)
 
@@ -88,20 +112,39 @@ class Locator:
         """
         distinct = list({id(sound): sound for sound in sounds}.values())
         rows = [next(i for i, d in enumerate(distinct) if d is sound) for sound in sounds]
+        maps: dict[int, FloatMap] = {}
+        similarities = torch.zeros(len(pictures), dtype=torch.float64)
         with frozen(self.model):
-            question = self.listen(distinct).of(rows)
-            maps, similarities = self.method.explain(question, self.look(pictures))
-        if not bool(torch.isfinite(similarities).all() and torch.isfinite(maps).all()):
-            raise ModelError(f"{self.facts.name}: the answer or its map holds NaN or infinity")
+            question = self.listen(distinct)
+            for places, images in self.by_size(pictures):
+                asked = question.of([rows[i] for i in places])
+                found, answers = self.explain(asked, images)
+                maps |= dict(zip(places, found, strict=True))
+                similarities[places] = answers
         calibration = self.facts.calibration or Calibration()
         confidences = calibration.confidence(similarities).tolist()
-        silent = [bool(np.abs(sound).max(initial=0) < SILENCE) for sound in sounds]
+        silent = [is_silence(sound) for sound in sounds]
         return [
             LocalEvidence(m, 0.0 if s else c, v)
             for m, c, v, s in zip(
-                maps.float().cpu().numpy(), confidences, similarities.tolist(), silent, strict=True
+                [maps[i] for i in range(len(pictures))],
+                confidences,
+                similarities.tolist(),
+                silent,
+                strict=True,
             )
         ]
+
+    def explain(self, question: Question, images: Images) -> tuple[FloatMap, Tensor]:
+        """Raw maps, b h w, and similarities, b, of pictures that were fitted.
+
+        Raises:
+            ModelError: the model's answer is of the wrong shape, or holds NaN or infinity.
+        """
+        maps, similarities = self.method.explain(question, images)
+        if not bool(torch.isfinite(similarities).all() and torch.isfinite(maps).all()):
+            raise ModelError(f"{self.facts.name}: the answer or its map holds NaN or infinity")
+        return maps.float().cpu().numpy(), similarities.double().cpu()
 
     @torch.no_grad()
     def listen(self, sounds: Sequence[Waveform]) -> Question:
@@ -112,23 +155,35 @@ class Locator:
         heard: Sounds = torch.from_numpy(fitted).to(self.device)
         return fix_sound(self.model, heard)
 
-    def look(self, pictures: Sequence[Picture]) -> Images:
-        """Pictures as the model wants them: b 3 size size, RGB in [0, 1]."""
+    def fit(self, picture: Picture) -> Picture:
+        """A picture at the size that the model sees it in."""
         side = self.facts.size
-        fitted = np.stack([fit_picture(picture, side, side) for picture in pictures])
-        pixels = torch.from_numpy(fitted).to(self.device).permute(0, 3, 1, 2)
+        if not self.facts.keeps_proportions:
+            return fit_picture(picture, side, side)
+        height, width = proportions(picture.shape[:2], side)
+        return fit_picture(picture, width, height)
+
+    def look(self, fitted: Sequence[Picture]) -> Images:
+        """Pictures of one size, fitted before, as the model wants them: b 3 h w in [0, 1]."""
+        pixels = torch.from_numpy(np.stack(fitted)).to(self.device).permute(0, 3, 1, 2)
         return pixels.float().div_(255)
+
+    def by_size(self, pictures: Sequence[Picture]) -> list[tuple[list[int], Images]]:
+        """Pictures as the model wants them, those of one size together: (places, images)."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        fitted = [self.fit(picture) for picture in pictures]
+        for i, picture in enumerate(fitted):
+            groups.setdefault(picture.shape, []).append(i)
+        return [(places, self.look([fitted[i] for i in places])) for places in groups.values()]
 
     def result(self, picture: Picture, found: LocalEvidence, seconds: float) -> Result:
         """Turn raw evidence into the answer about one picture."""
-        calibration = self.facts.calibration or Calibration()
         values = resize_map(found.map, picture.shape[:2])
-        visible = found.confidence >= calibration.visible
-        threshold = calibration.thresholds.get(repr(self.method))
+        visible = found.confidence >= self.visible
         return Result(
             picture=picture,
             map=values,
-            boxes=cut(values, threshold, found.confidence) if visible else [],
+            boxes=cut(values, self.threshold, found.confidence) if visible else [],
             peak=peak(values),
             confidence=found.confidence,
             visible=visible,
@@ -153,6 +208,8 @@ def locate(
     method: str | Method | None = None,
     *,
     device: str = "auto",
+    threshold: float | None = None,
+    visible: float | None = None,
 ) -> Result:
     """Find where in a picture a sound comes from.
 
@@ -162,13 +219,15 @@ def locate(
         sound: a file (a video's sound track too), or (samples, rate in Hz).
         method: as `soundspot methods` lists them, such as "occlusion(patch=48)".
         device: "auto", "cpu", "cuda" or "mps".
+        threshold: raw map value at which the map is cut; None: the calibrated one.
+        visible: confidence from which a source is called visible; None: the model's own.
 
     Raises:
         MediaError: the picture or the sound cannot be read.
-        OptionError: unknown method, option or device.
+        OptionError: unknown method, option or device, or a value outside its range.
         MethodError: the method cannot work on this model.
     """
-    locator = Locator(model, method, device=device)
+    locator = Locator(model, method, device=device, threshold=threshold, visible=visible)
     picture = as_picture(image)
     heard = as_sound(sound, locator.facts.sample_rate)
     return locator.locate([picture], [heard])[0]
@@ -178,14 +237,28 @@ def cut(values: FloatMap, threshold: float | None, confidence: float) -> list[Sc
     """Boxes of one map: cut at an absolute raw value, or at half of the map's own range.
 
     A box's score is the confidence times the mean, within the box's component, of the map
-    brought to [0, 1].
+    brought to [0, 1]. Of a map with a side beyond `CUT_SIDE`, every second (third, ...) pixel of
+    every second row is looked at: sides of boxes are then that exact, and the time does not grow.
     """
     low, span = float(values.min()), float(np.ptp(values))
     if span <= 0:
         return []
     relative = BOX_THRESHOLD if threshold is None else (threshold - low) / span
-    found = boxes((values - low) / np.float32(span), relative)
-    return [ScoredBox(box, score * confidence) for box, score in found]
+    step = math.ceil(max(values.shape) / CUT_SIDE)
+    sampled = values[step // 2 :: step, step // 2 :: step] if step > 1 else values
+    found = boxes((sampled - low) / np.float32(span), relative)
+    height, width = values.shape
+    return [
+        ScoredBox(
+            (x0 * step, y0 * step, min(x1 * step, width), min(y1 * step, height)), s * confidence
+        )
+        for (x0, y0, x1, y1), s in found
+    ]
+
+
+def is_silence(sound: Waveform) -> bool:
+    """Whether nothing can be heard: the confidence is then 0, whatever the model says."""
+    return bool(np.abs(sound).max(initial=0) < SILENCE)
 
 
 def fit_sound(sound: Waveform, length: int, step: int) -> Waveform:

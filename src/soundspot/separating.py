@@ -94,7 +94,9 @@ def separate(
     heard = torch.from_numpy(as_sound(sound, locator.facts.sample_rate))[None]
     place = ((at[0] + 0.5) / width, (at[1] + 0.5) / height)
     with frozen(model), torch.no_grad():
-        (mask,) = model.mask_at(locator.look([picture]), heard.to(locator.device), place)
+        (mask,) = model.mask_at(
+            locator.look([locator.fit(picture)]), heard.to(locator.device), place
+        )
     whole = as_sound(sound, rate)
     samples = apply_mask(torch.from_numpy(whole), mask, rate).numpy()
     energy = float(np.square(whole, dtype=np.float64).sum())

@@ -17,6 +17,11 @@ def define(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE", required=True, help="the calibrated model")
     add("--method", metavar="M", help="the method that the model will use by default")
     add("--size", metavar="SIDE", type=int, help="the side that pictures are fitted to")
+    add(
+        "--proportions",
+        choices=("kept", "square"),
+        help="fit pictures in their own proportions, or squeeze them to the square",
+    )
     add("--base", metavar="NAME", help="leave out the weights of this embedded model")
     add_device(parser)
 
@@ -32,6 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         method=arguments.method,
         size=arguments.size,
+        keeps_proportions=None
+        if arguments.proportions is None
+        else arguments.proportions == "kept",
         base=arguments.base,
         device=arguments.device,
     )

@@ -45,6 +45,7 @@ class Answer(NamedTuple):
     maps: tuple[FloatMap, ...] = ()
     confidences: tuple[float, ...] = ()
     cut: float | None = None
+    visible: float | None = None
     failed: str | None = None
     framed: tuple[FloatMap, ...] = ()
 
@@ -128,13 +129,11 @@ class ModelAsker(Asker):
         self, row: str, locator: Locator, said: Sequence[tuple[Read, LocalEvidence]]
     ) -> Iterator[Answer]:
         """One answer a sample, with the maps of all its sounds."""
-        calibration = self.facts.calibration
-        cut = None if calibration is None else calibration.thresholds.get(repr(locator.method))
         for _, group in groupby(said, lambda pair: pair[0].number):
             together = list(group)
             maps = tuple(evidence.map for _, evidence in together)
             confidences = tuple(evidence.confidence for _, evidence in together)
-            yield Answer(row, together[0][0], maps, confidences, cut)
+            yield Answer(row, together[0][0], maps, confidences, locator.threshold, locator.visible)
 
     def _evidence(
         self, locator: Locator, pairs: Sequence[tuple[Read, Waveform]]
@@ -239,9 +238,12 @@ def _salience(base: Locator) -> Callable[[Sequence[Picture]], Sequence[FloatMap]
 
     @torch.no_grad()
     def ask(pictures: Sequence[Picture]) -> Sequence[FloatMap]:
+        maps: dict[int, FloatMap] = {}
         with frozen(base.model):
-            tower = cast("OffersFeatureStrength", offer(len(pictures)))
-            maps = tower.feature_strength(base.look(pictures))
-        return list(maps.float().cpu().numpy())
+            for places, images in base.by_size(pictures):
+                tower = cast("OffersFeatureStrength", offer(len(places)))
+                found = tower.feature_strength(images).float().cpu().numpy()
+                maps |= dict(zip(places, found, strict=True))
+        return [maps[i] for i in range(len(pictures))]
 
     return ask if isinstance(offer(1), OffersFeatureStrength) else None

@@ -21,6 +21,10 @@ OWN_CONVENTIONS = MappingProxyType(
         ".. 1, by trapezoids",
         "pointing": "share of positives whose peak lies inside the truth, no margin; a tied peak "
         "must lie inside as a whole, and a constant map misses",
+        "highlighted": "share of the picture at or above the model's own threshold, where nothing "
+        "visible sounds; by the answer: none of it where the confidence is below the model's own",
+        "calibration error": "expected calibration error of the confidence, ten bins, positives "
+        "and negatives weighing the same",
         "AUROC": "of the confidence, positives against the negatives of one kind, ties half",
     }
 )

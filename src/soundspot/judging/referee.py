@@ -176,7 +176,15 @@ def _subject(read: Read, truths: dict[int, float]) -> Line:
 
 def _shot(answer: Answer, maps: tuple[FloatMap, ...]) -> Shot:
     height, width = answer.read.picture.shape[:2]
-    return Shot(answer.read.sample, height, width, maps, answer.confidences, cut=answer.cut)
+    return Shot(
+        answer.read.sample,
+        height,
+        width,
+        maps,
+        answer.confidences,
+        cut=answer.cut,
+        visible=answer.visible,
+    )
 
 
 def _truth(batch: Batch, shot: int, number: int) -> dict[int, float]:

@@ -8,6 +8,7 @@ runs.
 from __future__ import annotations
 
 import ast
+from dataclasses import fields
 
 from soundspot.errors import OptionError
 from soundspot.localize.combined import Combined
@@ -87,17 +88,14 @@ def _create(name: str, parts: list[Method], options: dict[str, object]) -> Metho
     if name not in METHODS:
         raise OptionError(f"unknown method {_short(name)}; there are {', '.join(METHODS)}")
     kind = METHODS[name]
-    if kind is Combined:
-        if options:
-            raise OptionError("combined takes methods and no options of its own")
-        return Combined(*parts)
-    known = [f for f in kind.__dataclass_fields__ if f in kind.__match_args__]
+    several = kind is Combined
+    known = [f.name for f in fields(kind) if not (several and f.name == "methods")]
     unknown = [option for option in options if option not in known]
-    if parts or unknown:
+    if unknown or (parts and not several):
         wrong = _short(unknown[0] if unknown else repr(parts[0]))
         takes = f"its options are {', '.join(known)}" if known else "it has no options"
         raise OptionError(f"{name} does not take {wrong}; {takes}")
-    return kind(**options)
+    return kind(*parts, **options)
 
 
 def _short(text: str) -> str:

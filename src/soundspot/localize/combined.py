@@ -2,7 +2,8 @@
 
 The founding paper's recipe for beating every baseline: a conventional map knows roughly where,
 a gradient map knows exactly what; each is brought to [0, 1] (min-max, picture by picture) at the
-finest resolution among them, and averaged.
+finest resolution among them, and averaged. The mean may lean towards some of the parts, and may be
+smoothed: a source is a region, and the truth that people draw is one.
 
 Where a gradient method and the model's own map are combined, both are read from one forward pass.
 """
@@ -16,12 +17,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from soundspot.localize.method import Method
-from soundspot.maps import normalise, resize_maps
+from soundspot.localize.method import Method, is_number
+from soundspot.maps import gaussian_blur, normalise, resize_maps
 from soundspot.similarity import Evidence, OffersMap, Question, Similarity
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from soundspot.types import Images, Similarities
+
+OWN = "similarity_map"
+"""The method that reads the own map."""
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -29,7 +35,10 @@ class Combined(Method):
     """The mean of the normalised maps of other methods.
 
     Args:
-        methods: two or more methods, equally weighted.
+        methods: two or more methods.
+        weights: one above 0 for each method; None weighs them equally.
+        blur: standard deviation of a Gaussian over the mean, as a fraction of the picture's
+            shorter side.
     """
 
     name: ClassVar[str] = "combined"
@@ -37,27 +46,49 @@ class Combined(Method):
     needs: ClassVar[str] = "what its parts need"
 
     methods: tuple[Method, ...]
+    weights: tuple[float, ...] | None = None
+    blur: float = 0.0
 
-    def __init__(self, *methods: Method) -> None:
-        object.__setattr__(self, "methods", methods)
+    def __init__(
+        self, *methods: Method, weights: Sequence[float] | None = None, blur: float = 0.0
+    ) -> None:
         self._require(
             len(methods) >= 2 and all(isinstance(m, Method) for m in methods),
             "give two or more methods, as in combined(similarity_map, guided_backprop)",
         )
+        given = isinstance(weights, tuple | list) and len(weights) == len(methods)
+        self._require(
+            weights is None or (given and all(is_number(w) and w > 0 for w in weights)),
+            "weights are numbers above 0, one a method, as in weights=(1, 2)",
+        )
+        self._require(
+            is_number(blur) and 0 <= blur <= 1, "blur is a fraction of the shorter side, 0 to 1"
+        )
+        object.__setattr__(self, "methods", methods)
+        object.__setattr__(self, "weights", None if weights is None else tuple(weights))
+        object.__setattr__(self, "blur", blur)
 
     def explain(self, question: Question, images: Images) -> Evidence:
         """Maps in [0, 1] at the finest resolution of the parts."""
         shared: Question = _SharedPass(question) if isinstance(question, OffersMap) else question
         # Gradient methods first: the pass they run leaves the own map behind.
-        order = sorted(self.methods, key=lambda m: m.name == "similarity_map")
-        found = [method.explain(shared, images) for method in order]
+        order = sorted(range(len(self.methods)), key=lambda i: self.methods[i].name == OWN)
+        found = [self.methods[i].explain(shared, images) for i in order]
         height, width = max((e.maps.shape[-2:] for e in found), key=math.prod)
         maps = torch.stack([normalise(resize_maps(e.maps, (height, width))) for e in found])
-        return Evidence(maps.mean(0), found[0].similarities)
+        mean = maps.mean(0) if self.weights is None else self._weigh(maps, order)
+        return Evidence(gaussian_blur(mean, self.blur * min(height, width)), found[0].similarities)
+
+    def _weigh(self, maps: Tensor, order: Sequence[int]) -> Tensor:
+        weights = torch.tensor([(self.weights or ())[i] for i in order]).to(maps)
+        return torch.einsum("m,mbhw->bhw", weights / weights.sum(), maps)
 
     def __repr__(self) -> str:
         """The string that rebuilds it."""
-        return f"combined({', '.join(map(repr, self.methods))})"
+        parts = [repr(method) for method in self.methods]
+        parts += [] if self.weights is None else [f"weights={self.weights!r}"]
+        parts += [] if self.blur == 0 else [f"blur={self.blur!r}"]
+        return f"combined({', '.join(parts)})"
 
 
 class _SharedPass:

@@ -20,6 +20,7 @@ claim pixels for gigabytes.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import warnings
@@ -37,6 +38,10 @@ from ..files import one_line, require_file, what_is, write_beside
 Picture: TypeAlias = NDArray[np.uint8]
 """`H W 3`, RGB, row 0 at the top."""
 
+STRIDE = 32
+"""Pixels: `proportions` gives sides that are multiples of it, as picture towers like them."""
+LONGEST = 4.0
+"""A picture longer than this many of its shorter sides is squeezed to it by `proportions`."""
 PIXEL_LIMIT = 200_000_000
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF"),
@@ -131,6 +136,21 @@ def fit_picture(picture: Picture, width: int, height: int) -> Picture:
         return picture.copy()
     small = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(small)
+
+
+def proportions(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Height and width of about side x side pixels in the proportions of `size` (height, width).
+
+    Both are multiples of `STRIDE`, so the proportions are kept to within a few per cent; a picture
+    longer than `LONGEST` of its shorter sides is squeezed to that.
+    """
+    ratio = min(max(size[1] / size[0], 1 / LONGEST), LONGEST)
+    root = math.sqrt(ratio)
+    return _multiple(side / root), _multiple(side * root)
+
+
+def _multiple(length: float) -> int:
+    return max(1, round(length / STRIDE)) * STRIDE
 
 
 def write_picture(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> None:

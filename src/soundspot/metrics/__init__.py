@@ -6,7 +6,7 @@
 | `thresholds` | what is the bright part? the field's other rules from map to mask |
 | `average_precision` | are true pixels brighter than others? pixel AP |
 | `pointing` | does the brightest point lie inside the truth? |
-| `confidence` | is the model surer where something visible sounds? AUROC |
+| `confidence` | is the model surer where something visible sounds? AUROC, calibration error |
 | `negatives` | does the map stay dark where nothing visible sounds? AP, max-F1, pIA, F_LOC |
 | `interactive` | does it follow the sound from one thing to another? IIoU |
 | `several` | one map a source: class-aware cIoU, NSA, CAP, PIAP |
@@ -34,7 +34,7 @@ from soundspot.metrics.accumulators import (
     gather,
 )
 from soundspot.metrics.average_precision import average_precision, pixel_ap
-from soundspot.metrics.confidence import auroc
+from soundspot.metrics.confidence import auroc, calibration_error
 from soundspot.metrics.interactive import iiou_auc, iiou_of_each, iiou_share
 from soundspot.metrics.intervals import (
     Difference,
@@ -126,6 +126,7 @@ __all__ = [
     "average_precision",
     "best_assignment",
     "best_threshold",
+    "calibration_error",
     "cap",
     "ciou",
     "class_aware_ciou",

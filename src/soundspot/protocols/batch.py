@@ -238,9 +238,9 @@ def _checked(shot: Shot) -> list[FloatMap]:
         )
     if min(shot.height, shot.width) < 1:
         raise ValueError(f"sample {name}: its picture is {shot.width} x {shot.height} pixels")
-    said = (*shot.confidences, *(() if shot.cut is None else (shot.cut,)))
+    said = (*shot.confidences, *(v for v in (shot.cut, shot.visible) if v is not None))
     if len(shot.confidences) not in (0, wanted) or any(value != value for value in said):
-        raise ValueError(f"sample {name} needs a confidence a map, and no NaN for it or the cut")
+        raise ValueError(f"sample {name} needs a confidence a map, and no NaN for it or the cuts")
     maps = []
     for values in shot.maps:
         if values.ndim != 2 or not values.size:

@@ -48,6 +48,8 @@ class Shot:
             nobody said (maps from files).
         cut: the value at which whoever made the maps cuts them into masks, the same for all
             pictures (a model's calibrated threshold); None where nobody said.
+        visible: the confidence below which whoever made the maps answers that nothing visible
+            sounds, and so highlights nothing; None where nobody said.
     """
 
     sample: Sample
@@ -56,6 +58,7 @@ class Shot:
     maps: tuple[FloatMap, ...]
     confidences: tuple[float, ...] = ()
     cut: float | None = None
+    visible: float | None = None
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@
 * Threshold-free: `pointing` (the peak lies in the truth) and `pixel_ap`.
 * Absolute: `cut_*` judge the mask at the value at which the model itself cuts its maps, the same
   for all pictures; `pia_*` say how much of the picture that mask takes where nothing visible
-  sounds.
-* Positives and negatives: `auroc_*` of the confidence.
+  sounds, and `gated_pia_*` how much the whole answer highlights there: nothing where the
+  confidence is below the model's own threshold.
+* Positives and negatives: `auroc_*` of the confidence, and its `calibration_error`.
 * Pictures with several sounds: `iiou_*`, all of them must be found.
 
 Scores are means over samples, with bootstrap intervals over pictures
 (`soundspot.metrics.intervals`).
+
+Version 2 adds `gated_pia_*` and `calibration_error`; all other scores are those of version 1.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from soundspot.metrics import as_many_as_truth, auroc, ciou, points_inside
+from soundspot.metrics import as_many_as_truth, auroc, calibration_error, ciou, points_inside
 from soundspot.metrics.interactive import iiou_auc, iiou_share
 from soundspot.metrics.overlap import auc_of_each
 from soundspot.protocols.batch import Batch, Unit
@@ -56,12 +59,19 @@ METRICS: Mapping[str, str] = MappingProxyType(
             f"pia_{kind}": f"share of the picture at or above the model's threshold, with {kind}"
             for kind in NEGATIVES
         },
+        **{
+            f"gated_pia_{kind}": f"the same with {kind}, none of it where the confidence is below "
+            "the model's own threshold"
+            for kind in NEGATIVES
+        },
         **{f"auroc_{kind}": f"AUROC of the confidence against {kind}" for kind in NEGATIVES},
+        "calibration_error": "expected calibration error of the confidence, ten bins; positives "
+        "and negatives weigh the same",
         "iiou_share_0.5": "share of pictures with several sounds, all with IoU >= 0.5 (as_truth)",
         "iiou_auc": "area under the share of these pictures whose sounds all have IoU >= t",
     }
 )
-CURVES = ("auroc", "iiou")
+CURVES = ("auroc", "calibration", "iiou")
 
 
 @final
@@ -69,7 +79,7 @@ class Soundspot(Protocol):
     """The recommended protocol."""
 
     name: ClassVar = "soundspot"
-    version: ClassVar = 1
+    version: ClassVar = 2
     card: ClassVar = Card(
         source="this project",
         geometry="own pixels: the picture's, longer side at most 1,024; nothing cropped",
@@ -96,9 +106,11 @@ class Soundspot(Protocol):
     def scores(self, parts: Sequence[Parts]) -> dict[str, float]:
         """Means; AUROC; shares of pictures with several sounds."""
         sure = column(parts, "_sure")
+        unsure = {kind: column(parts, f"_{kind}") for kind in NEGATIVES}
         return {
             **means(parts, self.means),
-            **{f"auroc_{kind}": auroc(sure, column(parts, f"_{kind}")) for kind in NEGATIVES},
+            **{f"auroc_{kind}": auroc(sure, below) for kind, below in unsure.items()},
+            "calibration_error": calibration_error(sure, np.concatenate([*unsure.values()])),
             **_interactive(parts),
         }
 
@@ -125,7 +137,11 @@ def _negative(batch: Batch, shot: int) -> Parts:
         parts[f"_{made.sample.kind}"] = np.array(made.confidences)
     if made.cut is not None:
         views = [batch.own_view(Unit(shot, n)) for n in range(len(made.maps))]
-        parts[f"pia_{made.sample.kind}"] = float(np.mean([np.mean(v >= made.cut) for v in views]))
+        lit = np.array([np.mean(view >= made.cut) for view in views])
+        parts[f"pia_{made.sample.kind}"] = float(lit.mean())
+        if made.confidences and made.visible is not None:
+            answered = np.array(made.confidences) >= made.visible
+            parts[f"gated_pia_{made.sample.kind}"] = float((lit * answered).mean())
     return parts
 
 

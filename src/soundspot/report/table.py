@@ -33,6 +33,12 @@ TABLE_WIDTH = 100
 """Characters to which conventions are wrapped."""
 FAILURES_SHOWN = 10
 """Samples named in the table; the JSON names all."""
+NEGATIVE_METRICS = (
+    *(f"pia_{kind}" for kind in NEGATIVE_KINDS),
+    *(f"gated_pia_{kind}" for kind in NEGATIVE_KINDS),
+    "calibration_error",
+)
+"""Of the recommended protocol: what is highlighted where nothing visible sounds, and honesty."""
 GROUPS_SHOWN = 40
 """Groups in the table, the largest; the JSON has all."""
 SECTIONS: dict[RowKind, str] = {"method": "methods", "blind": "blind", "control": "controls"}
@@ -95,10 +101,11 @@ def shown_metrics(report: Report, protocol: Protocol) -> list[str]:
 def _protocol_parts(report: Report, protocol: Protocol) -> list[str]:
     """Table, groups, differences and, for the field's protocols, the conventions."""
     if protocol.name == OWN:
-        short = {own_metric(key) for key in (*MAP_KEYS, *AUROC_KEYS)}
+        short = {own_metric(key) for key in (*MAP_KEYS, *AUROC_KEYS)} | {*NEGATIVE_METRICS}
         more = [metric for metric in shown_metrics(report, protocol) if metric not in short]
         return [
             _main_table(report.rows),
+            _negatives_table(report.rows),
             _protocol_table(report, protocol, more) if more else "",
             _group_table(report.rows, HEADLINE, "share >= 0.5, as many as truth"),
             "\n".join(_differences(report, HEADLINE, "share >= 0.5, as many as truth")),
@@ -129,6 +136,26 @@ def _main_table(rows: Sequence[Row]) -> str:
         bounds = _bounds(row.intervals.get(HEADLINE))
         lines.append([*label, *cells[:3], bounds, *cells[3:]])
     return _aligned(heads, lines, [SECTIONS[row.kind] for row in rows])
+
+
+def _negatives_table(rows: Sequence[Row]) -> str:
+    """What each method highlights where nothing visible sounds, and how honest its confidence is.
+
+    The map: all that reaches the model's own threshold. The answer: nothing of it where the
+    confidence is below the model's own.
+    """
+    heads = [
+        ["", "", *["highlighted by the map"] * 3, *["by the answer"] * 3, "calibration"],
+        ["", "", *NEGATIVE_KINDS, *NEGATIVE_KINDS, "error"],
+    ]
+    lines = []
+    for row, label in zip(rows, _labels(rows), strict=True):
+        scores = [row.scores.get(f"{OWN}/{metric}", math.nan) for metric in NEGATIVE_METRICS]
+        if row.kind == "method" and not all(map(math.isnan, scores)):
+            lines.append([*label, *map(percent, scores)])
+    if not lines:
+        return ""
+    return _aligned(heads, lines, ["negatives, at the model's own thresholds"] * len(lines))
 
 
 def _protocol_table(report: Report, protocol: Protocol, metrics: Sequence[str]) -> str:
