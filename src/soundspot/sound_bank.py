@@ -8,10 +8,11 @@ at other levels), and those of noise and of silence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,12 +21,13 @@ from tqdm import tqdm
 
 from soundspot.augment_sounds import Wave, colour, cut, decibels, noise, rms, some, trim, uniform
 from soundspot.checkpoint import read_checkpoint, write_checkpoint
-from soundspot.data.pairs import Pairs
-from soundspot.errors import TrainingError
+from soundspot.errors import MediaError, TrainingError
 from soundspot.locating import fit_sound
 from soundspot.media.audio import read_sound
 from soundspot.towers.logmel_cnn import SAMPLE_RATE, LogMelCNN
 
+Broken: TypeAlias = dict[str, str]
+"""Recordings that cannot be read, and why."""
 VIEWS = 6
 STRETCH = 4 * SAMPLE_RATE
 """Samples of a varied stretch: 4 s."""
@@ -39,6 +41,10 @@ NOISE_DB = (-75.0, -3.0)
 GAIN_DB = (-40.0, 0.0)
 UNDER_NOISE_DB = (5.0, 35.0)
 BATCH = 32
+CHANGED = 0.4
+"""Share of the stretches that are filtered; of those that are covered with noise."""
+QUIETEST = 1e-6
+"""Peak below which a stretch is not made louder."""
 RECORDINGS_KEPT = 1024
 """Recordings that stay decoded (about 0.3 MB each)."""
 
@@ -58,14 +64,19 @@ class SoundBank:
     empty: Tensor
 
 
-def open_bank(tower: LogMelCNN, pairs: Pairs, folder: Path, origin: str) -> SoundBank:
+def open_bank(
+    tower: LogMelCNN, folder: Path, origin: str, waves: Callable[[Broken], Iterable[Wave]]
+) -> tuple[SoundBank, Broken]:
     """Hear everything, or read what an earlier start of the same run heard.
 
     Args:
         tower: what hears.
-        pairs: what is heard.
         folder: of the run.
         origin: tells this data and this tower from others.
+        waves: reads the recordings, and notes those that cannot be read.
+
+    Returns:
+        the bank, and the recordings that are not in it.
 
     Raises:
         TrainingError: the folder holds the sounds of other data or another tower.
@@ -77,36 +88,53 @@ def open_bank(tower: LogMelCNN, pairs: Pairs, folder: Path, origin: str) -> Soun
             raise TrainingError(
                 f"{kept}: belongs to other data or another sound tower; choose another --out"
             )
-        return SoundBank(**{name: tensors[name] for name in fields})
-    bank = hear_all(tower.eval(), pairs.all_sounds)
+        return SoundBank(**{name: tensors[name] for name in fields}), header.get("broken", {})
+    broken: Broken = {}
+    bank = hear_all(tower.eval(), waves(broken))
     tensors = {name: getattr(bank, name) for name in fields}
-    write_checkpoint(kept, tensors, {"kind": "sound_bank", "origin": origin})
-    return bank
+    header = {"kind": "sound_bank", "origin": origin, "broken": broken}
+    write_checkpoint(kept, tensors, header)
+    return bank, broken
+
+
+def read_waves(paths: Sequence[Path], broken: Broken, *, strict: bool = False) -> Iterator[Wave]:
+    """Read recordings one by one; those that cannot be read are noted and left out.
+
+    Raises:
+        MediaError: one cannot be read, where that is strictly forbidden.
+    """
+    for path in tqdm(paths, "hearing sounds", unit="sound"):
+        try:
+            yield read_sound(path, SAMPLE_RATE)
+        except MediaError as error:
+            if strict:
+                raise
+            broken[str(path)] = str(error)
 
 
 @torch.no_grad()
-def hear_all(tower: LogMelCNN, paths: Sequence[Path], seed: int = 0) -> SoundBank:
-    """Embed every recording, its variations, and noises."""
+def hear_all(tower: LogMelCNN, waves: Iterable[Wave], seed: int = 0) -> SoundBank:
+    """Embed every recording, its variations, and noises; few recordings are held at a time."""
     rng, dice = np.random.default_rng(seed), Generator().manual_seed(seed)
 
     def hear(x: Tensor) -> Tensor:
         return tower.embed(x.to(tower.height.device)).cpu()
 
-    waves = [read_sound(path, SAMPLE_RATE) for path in tqdm(paths, "reading sounds")]
-    whole = [
-        hear(torch.from_numpy(fit_sound(wave, WHOLE, STEP))[None])
-        for wave in tqdm(waves, "hearing sounds")
-    ]
-    trimmed = [trim(wave) if len(trim(wave)) else wave for wave in waves]
-    order = np.repeat(np.arange(len(waves)), VIEWS)
-    views = [
-        hear(_vary(_cut(trimmed, order[i : i + BATCH], rng), dice))
-        for i in tqdm(range(0, len(order), BATCH), "hearing variations")
-    ]
+    whole, views, waiting = list[Tensor](), list[Tensor](), list[Wave]()
+    for wave in waves:
+        whole.append(hear(torch.from_numpy(fit_sound(wave, WHOLE, STEP))[None]))
+        waiting += [_trimmed(wave)] * VIEWS
+        while len(waiting) >= BATCH:
+            views.append(hear(_vary(_cut(waiting[:BATCH], rng), dice)))
+            del waiting[:BATCH]
+    if waiting:
+        views.append(hear(_vary(_cut(waiting, rng), dice)))
+    if not whole:
+        raise TrainingError("no sound can be read; the log names what is wrong with each")
     empty = [hear(nothing(BATCH, dice)) for _ in range(0, NOISES, BATCH)]
     return SoundBank(
         torch.cat(whole),
-        torch.cat(views).reshape(len(waves), VIEWS, -1),
+        torch.cat(views).reshape(len(whole), VIEWS, -1),
         torch.cat(empty),
     )
 
@@ -126,27 +154,54 @@ class Recordings:
         """One varied stretch of each, `n STRETCH`; the same for the same seed."""
         rng = np.random.default_rng(seed)
         dice = Generator().manual_seed(int(rng.integers(2**62)))
-        return _vary(_cut([self.read(n) for n in numbers], np.arange(len(numbers)), rng), dice)
+        return _vary(_cut([self.read(n) for n in numbers], rng), dice)
+
+    def __reduce__(self) -> tuple[type[Recordings], tuple[Sequence[Path]]]:
+        """Go to another process without what is decoded."""
+        return Recordings, (self.paths,)
 
     def _read(self, number: int) -> Wave:
-        wave = read_sound(self.paths[number], SAMPLE_RATE)
-        trimmed = trim(wave)
-        return trimmed if len(trimmed) else wave
+        return _trimmed(read_sound(self.paths[number], SAMPLE_RATE))
 
 
-def _cut(waves: Sequence[Wave], picks: np.ndarray[tuple[int], np.dtype[np.int64]],
-         rng: np.random.Generator) -> Tensor:  # fmt: skip
-    return torch.from_numpy(np.stack([cut(waves[int(i)], STRETCH, rng) for i in picks]))
+def vary_one(wave: Wave, length: int, rng: np.random.Generator) -> Wave:
+    """One varied stretch of a recording: as in the bank, each change by its own dice."""
+    x = torch.from_numpy(cut(_trimmed(wave), length, rng))[None]
+    dice = Generator().manual_seed(int(rng.integers(2**62)))
+    if rng.random() < CHANGED:
+        x = colour(x, dice)
+    if rng.random() < CHANGED:
+        x = _under_noise(x, dice)
+    varied: Wave = _levelled(x, dice)[0].numpy()
+    return varied
+
+
+def _trimmed(wave: Wave) -> Wave:
+    """Without its silent ends, unless it is all silence."""
+    trimmed = trim(wave)
+    return trimmed if len(trimmed) else wave
+
+
+def _cut(waves: Sequence[Wave], rng: np.random.Generator) -> Tensor:
+    return torch.from_numpy(np.stack([cut(wave, STRETCH, rng) for wave in waves]))
 
 
 def _vary(x: Tensor, dice: Generator) -> Tensor:
     """Filter some, cover some with noise, set every one to a random level."""
-    rows = some(len(x), 0.4, dice)
+    rows = some(len(x), CHANGED, dice)
     x[rows] = colour(x[rows], dice)
-    rows = some(len(x), 0.4, dice)
-    level = decibels(-uniform(len(rows), *UNDER_NOISE_DB, dice))
-    x[rows] = x[rows] + noise(len(rows), x.shape[1], dice) * level * rms(x[rows])
-    loudest = x.abs().amax(1, keepdim=True).clamp(min=1e-6)
+    rows = some(len(x), CHANGED, dice)
+    x[rows] = _under_noise(x[rows], dice)
+    return _levelled(x, dice)
+
+
+def _under_noise(x: Tensor, dice: Generator) -> Tensor:
+    level = decibels(-uniform(len(x), *UNDER_NOISE_DB, dice))
+    return x + noise(len(x), x.shape[1], dice) * level * rms(x)
+
+
+def _levelled(x: Tensor, dice: Generator) -> Tensor:
+    loudest = x.abs().amax(1, keepdim=True).clamp(min=QUIETEST)
     return x / loudest * decibels(uniform(len(x), *GAIN_DB, dice))
 
 

@@ -1,54 +1,63 @@
 """Training a similarity model from pairs alone, on one page, read from top to bottom.
 
     soundspot train DATA --model NAME --out RUN
+    torchrun --nproc-per-node 8 -m soundspot train DATA --model NAME --out RUN
 
 1. The sound tower (from `soundspot distill`, or the default model's) stands still; each sound is
-   heard once (`sound_bank`), or again at each step where an objective needs more than embeddings.
-2. Each step composes scenes of training pictures (`augment_scenes`), draws a sound for each tile
-   from its own set, and lowers the model's objective (`losses`).
-3. The picture tower starts from ImageNet weights (learned WITH labels; its first blocks stay as
-   they are), all else from nothing. What is kept is an average of the weights over steps.
+   heard once (`sound_bank`), or in the step where the data are a stream of shards.
+2. Each step composes scenes of training pictures (`augment_scenes`), draws a sound for each tile,
+   and lowers the model's objective (`losses`), whole also where a batch is larger than memory or
+   shared by many ranks (`training.learning`).
+3. What is kept is an average of the weights over steps.
 
 No box, class or group name is read. A step depends on (seed, step) and the state alone: a run
 that was cut short and started again ends with the weights of an uninterrupted one.
+
+In RUN: `run.yaml` (what to give `--config`), `log.jsonl`, `checkpoints/`, `sounds.safetensors`
+(the heard sounds), at the end `model.safetensors`, and `best.safetensors` of a run that was judged.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 import math
-from dataclasses import asdict, replace
+import signal
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from soundspot.batches import Batch, Batches
-from soundspot.checkpoint import load, read_checkpoint, save, write_checkpoint
-from soundspot.data.pairs import Pairs, read_pairs
-from soundspot.errors import OptionError, TrainingError
-from soundspot.facts import ModelFacts
-from soundspot.files import make_folder, write_beside
+from soundspot.batches import Batch
+from soundspot.errors import TrainingError
+from soundspot.files import make_folder
 from soundspot.locating import pick_device
-from soundspot.losses import OBJECTIVES, Objective
-from soundspot.models import MODELS, SimilarityModel
-from soundspot.optimiser_state import pack_optimiser, unpack_optimiser
-from soundspot.options import RECIPES, TrainOptions
-from soundspot.sound_bank import open_bank
-from soundspot.towers.efficientnet_lite import load_imagenet
+from soundspot.losses import objective_of
+from soundspot.options import RECIPES, Handling, TrainOptions
+from soundspot.ranks import Ranks, ranks_of_environment
+from soundspot.recipes import Places, RunConfig
+from soundspot.training.computing import Computing
+from soundspot.training.feeding import Feed
+from soundspot.training.identity import identity_of, require_same
+from soundspot.training.journal import Journal
+from soundspot.training.keeping import Checkpoints
+from soundspot.training.learning import Learner
+from soundspot.training.products import (
+    BEST,
+    DIVERGED,
+    MODEL,
+    Products,
+    write_config,
+    write_diverged,
+)
+from soundspot.training.provenance import provenance
+from soundspot.training.starting import ModelName, open_batches, open_data, start_model
+from soundspot.training.stopping import Request, StoppedError, stop_requests
+from soundspot.training.validating import Validation
 
-WARM_UP = 100
-"""Steps in which the learning rates rise, at most half of all; they fall as half a cosine."""
-CLIP_NORM = 5.0
-EMA = 0.99
-METHOD = "combined(similarity_map, guided_backprop)"
-"""The finished model's own choice."""
-LARGE_PRIME = 1_000_003
-"""Keeps the dropout of different seeds apart."""
+PASSED_KEPT = 1000
+"""Unreadable files whose names are kept; more are only counted."""
 
 
 def train(
@@ -60,188 +69,189 @@ def train(
     sound_tower: str | Path = "default",
     bank: str | Path | None = None,
     device: str = "auto",
+    handling: Handling | None = None,
 ) -> Path:
     """Train, or go on with an unfinished run, and return the path of the model.
 
     Args:
-        data: a manifest or a folder of sets (`data.pairs`).
-        out: folder of the run: `model.safetensors`, `log.jsonl`, `training.safetensors`.
+        data: a manifest, a folder of sets (`data.pairs`), or shards (`soundspot data pack`).
+        out: folder of the run.
         options: see `options.TrainOptions`; None takes the model's own (`options.RECIPES`).
-        model: a name in `models.MODELS`.
+        model: a name in `models.MODELS`, with options as in "two_tower(pool=peak)".
         sound_tower: what `soundspot distill` wrote, or "default" for the default model's.
         bank: folder where the heard sounds are kept, which runs may share; None: `out`.
-        device: where to train.
+        device: where to train; under torchrun each process takes its own GPU.
+        handling: see `options.Handling`.
 
     Raises:
-        OptionError: an unknown model.
-        TrainingError: nothing to pair, another run in `out`, or a loss that is not finite.
+        OptionError: an unknown model, or options that do not fit together.
+        TrainingError: nothing to pair, another run in `out`, a loss that is not finite, a full
+            disk, a dead process. `training.stopping.StoppedError`: a signal asked to leave.
         CheckpointError: the sound tower or the kept state cannot be read.
     """
-    if model not in MODELS:
-        raise OptionError(f"unknown model {model!r}; there are {', '.join(MODELS)}")
-    options, where, out = options or RECIPES[model], pick_device(device), Path(out)
-    make_folder(out)
-    pairs = read_pairs(data)
-    started = start_model(model, sound_tower, options, where)
-    run = _Run(pairs, started, out, options, Path(bank or out))
-    with (
-        (out / "log.jsonl").open("a", buffering=1) as log,
-        tqdm(total=options.steps, initial=run.step, desc="training", unit="step") as bar,
-    ):
-        for batch in run.batches(run.step, options.steps):
-            loss = run.learn(batch)
-            log.write(json.dumps({"step": run.step, "loss": round(loss, 4)}) + "\n")
-            bar.set_postfix(loss=f"{loss:.3f}")
-            bar.update()
-            run.check(loss, batch)
-            if run.step % options.save_every == 0 or run.step == options.steps:
-                run.save()
-    path = out / "model.safetensors"
-    save(run.finish(), path, trained=asdict(options), unreadable=len(run.batches.unreadable))
-    return path
+    name = ModelName.read(model)
+    places = Places(str(data), str(out), str(name), str(sound_tower), str(bank or ""), device)
+    config = RunConfig(places, options or RECIPES[name.kind], handling or Handling())
+    with ranks_of_environment(device) as (ranks, own_device), ranks.together():
+        run = Run(config, name, ranks)
+        run.start(own_device)
+        return run.train()
 
 
-def origin_of(pairs: Pairs, tower: nn.Module) -> str:
-    """A digest of the data's file names and of the sound tower, to tell runs apart."""
-    digest = hashlib.sha256()
-    for weight in tower.state_dict().values():
-        digest.update((weight.cpu() + 0).numpy().tobytes())  # -0 and 0 are the same weight
-    for path in (*pairs.all_sounds, *(p for pictures in pairs.pictures for p in pictures)):
-        digest.update(str(path).encode())
-    return digest.hexdigest()
+class Run:
+    """One run: what it learns with, where it keeps it, and how far it is.
 
+    Args:
+        config: what it is told.
+        name: of the model.
+        ranks: who trains with this process.
+    """
 
-def start_model(
-    name: str, sound_tower: str | Path, options: TrainOptions, device: torch.device
-) -> SimilarityModel:
-    """A model at the start: ImageNet picture tower, distilled sound tower, the rest fresh."""
-    torch.manual_seed(options.seed)
-    facts = ModelFacts(name=name, size=options.side, method=METHOD)
-    model = MODELS[name].from_config({}, facts)
-    load_imagenet(model.image_tower)
-    if str(sound_tower) == "default":
-        weights = load().sound_tower.state_dict()
-    else:
-        _, weights = read_checkpoint(sound_tower, "tower")
-    model.sound_tower.load_state_dict({key: w.float() for key, w in weights.items()})
-    blocks = model.image_tower.blocks
-    still = (model.image_tower.stem, *blocks[: options.still], *(b.depthwise for b in blocks))
-    for part in (model.sound_tower, *still):
-        part.requires_grad_(False)
-    return model.to(device)
+    def __init__(self, config: RunConfig, name: ModelName, ranks: Ranks) -> None:
+        self.config, self.name, self.ranks = config, name, ranks
+        self.out, self.handling = Path(config.places.out), config.handling
+        ranks.first_does(lambda: make_folder(self.out))
+        self.checkpoints = Checkpoints(self.out, self.handling.keep)
+        self.validation = Validation(self.handling, ranks)
+        self.kept, self.tensors = self._newest()
+        known = int(self.kept.get("run", {}).get("blocks", ranks.count))
+        self.options = replace(config.options, blocks=config.options.blocks or known)
+        self.step, self.ended = (int(self.kept.get(key, 0)) for key in ("step", "ended"))
+        self.saved = self.step
+        self.passed: dict[str, str] = dict(self.kept.get("passed", {}))
 
-
-class _Run:
-    """Everything a step changes, and where it is kept."""
-
-    def __init__(
-        self, pairs: Pairs, model: SimilarityModel, out: Path, options: TrainOptions, kept: Path
-    ) -> None:
-        self.out, self.options, self.model = out, options, model
-        self.device = next(model.parameters()).device
-        model.facts = replace(model.facts, heard=pairs.names)
-        self.averaged = copy.deepcopy(model).requires_grad_(False)
-        self.objective: Objective[Any] = OBJECTIVES[model.facts.name]().to(self.device)
-        tower = [p for p in model.image_tower.parameters() if p.requires_grad]
-        known = set(map(id, tower))
-        heads = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
-        heads += self.objective.parameters()
-        self.trained = [*heads, *tower]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": heads, "peak": options.rate},
-                {"params": tower, "peak": options.tower_rate},
-            ],
-            weight_decay=options.decay,
-            betas=(0.9, 0.98),
+    def start(self, device: str) -> None:
+        """Open the data, build the model, and go back to the newest checkpoint."""
+        places, where = self.config.places, pick_device(device)
+        data = open_data(places.data)
+        model = start_model(self.name, places.sound_tower, self.options, where)
+        objective = objective_of(self.name.kind, self.options.objective)().to(where)
+        self.batches, self.origin = open_batches(
+            data, model.sound_tower, self.options, Path(places.bank or self.out),
+            self.ranks, waves=objective.waves, strict=self.handling.strict,
+        )  # fmt: skip
+        require_same(
+            self.out, self.kept.get("run", self.identity), self.identity, self.batches.free
         )
-        self.origin = origin_of(pairs, model.sound_tower)
-        make_folder(kept)
-        bank = open_bank(model.sound_tower, pairs, kept, self.origin)
-        for each in (self.model, self.averaged):
-            self.objective.start(each, bank)
-        self.batches = Batches(pairs, bank, options, waves=self.objective.waves)
-        self.step = self.saved = 0
-        self.kept = out / "training.safetensors"
-        if self.kept.exists():
-            self._resume()
+        self.ranks.first_does(lambda: write_config(self.out, self.config))
+        model.facts = replace(model.facts, heard=self.batches.names)
+        objective.start(model, self.batches.bank)
+        computing = Computing(self.options.bf16, self.handling.compile, self.handling.checkpoint)
+        self.learner = Learner(
+            model, objective, self.options, self.handling.chunk, self.ranks, computing
+        )
+        self.products = Products(self.out, self.learner, self.batches)
+        self.feed = Feed(self.batches, self.ranks, self.handling.workers)
+        if self.kept:
+            self.learner.restore(self.tensors)
+            self.validation.restore(self.kept["judged"])
+            self.tensors = {}
+
+    def train(self) -> Path:
+        """Every step that is left, then the finished model."""
+        with self._journal() as journal, stop_requests() as request:
+            for name, reason in self.batches.broken.items():
+                self._pass_over(journal, name, reason)
+            for batch in self.feed(self.step, self.ended or self.options.steps):
+                loss = self.learner.learn(batch, self.step)
+                self.step += 1
+                self._note(journal, loss, batch)
+                self.ended = self.step if self._judge(journal) else 0
+                if self.ended or self.step % self.options.save_every == 0:
+                    self.save()
+                if self.ended:
+                    journal.say(f"no better judgement for a while; ended at step {self.step}")
+                    break
+                self._leave_if_asked(request)
+            if self.saved != self.step:
+                self.save()
+        return self._finish()
+
+    def save(self) -> None:
+        """Keep all that a later step depends on, at one stroke; the first rank writes."""
+        header = {
+            "run": self.identity,
+            "made with": provenance(),
+            "judged": self.validation.state(),
+            "passed": dict(list(self.passed.items())[:PASSED_KEPT]),
+            "ended": self.ended,
+        }
+        self.ranks.first_does(
+            lambda: self.checkpoints.save(self.step, self.learner.tensors(), header)
+        )
+        self.saved = self.step
 
     @property
     def identity(self) -> dict[str, Any]:
         """What tells this run from another."""
-        return {**asdict(self.options), "model": self.model.facts.name, "origin": self.origin}
+        return identity_of(self.options, str(self.name), self.origin, self.batches.free)
 
-    def learn(self, batch: Batch) -> float:
-        """One step; returns the loss."""
-        torch.manual_seed(self.options.seed * LARGE_PRIME + self.step)
-        self.model.train()
-        loss = self.objective(self.model, batch.to(self.device))
-        self._set_rates()
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.trained, CLIP_NORM)
-        if math.isfinite(float(loss.detach())):
-            self.optimiser.step()
-            self._average()
-        self.step += 1
-        return float(loss.detach())
+    def _newest(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The newest checkpoint, read by the first rank; empty where there is none."""
+        found = self.ranks.first_does(lambda: self.checkpoints.newest(_warn))
+        header, tensors = found or ({}, {})
+        return self.ranks.of_first(header), self.ranks.tensors_of_first(tensors)
 
-    def check(self, loss: float, batch: Batch) -> None:
-        """Stop at a loss that is not finite, leaving the step's files and the kept checkpoint."""
+    def _journal(self) -> Journal:
+        return Journal(
+            self.out, self.step, self.options.steps, self.options.scenes,
+            writes=self.ranks.leads, tensorboard=self.handling.tensorboard,
+        )  # fmt: skip
+
+    def _note(self, journal: Journal, loss: float, batch: Batch) -> None:
+        """Write down a step; stop at a loss that is not finite, with everything kept."""
+        journal.step(self.step, loss, self.learner.optimiser, self.feed.waited)
+        for name, reason in (one for some in self.ranks.objects(batch.passed) for one in some):
+            self._pass_over(journal, name, reason)
         if math.isfinite(loss):
             return
-        found = {"step": self.step, "loss": str(loss), "files": [str(f) for f in batch.files]}
-        report = self.out / "diverged.json"
-        with write_beside(report) as beside:
-            beside.write_text(json.dumps(found, indent=2))
-        kept = f"the checkpoint of step {self.saved} is kept" if self.saved else "nothing was kept"
+        files = [name for some in self.ranks.objects(batch.files) for name in some]
+        self.ranks.first_does(lambda: write_diverged(self.out, self.step, loss, files))
         raise TrainingError(
-            f"{self.out}: the loss of step {self.step} is {loss}; {kept}, and {report.name} names "
-            "the files of this step; lower --rate or --tower-rate"
+            f"{self.out}: the loss of step {self.step} is {loss}; {self.checkpoints.kept()}, and "
+            f"{DIVERGED} names the files of this step; lower --rate or --tower-rate"
         )
 
-    def finish(self) -> SimilarityModel:
-        """The averaged model, read out as it will be used."""
-        model = self.averaged.eval()
-        self.objective.finish(model, self.batches)
-        return model
+    def _pass_over(self, journal: Journal, name: str, reason: str) -> None:
+        """Count and name what could not be read, once."""
+        if name not in self.passed:
+            self.passed[name] = reason
+            journal.event(self.step, "unreadable", name=name, reason=reason)
+            journal.say(f"passed over: {reason}")
 
-    def _set_rates(self) -> None:
-        """Rise, then half a cosine."""
-        done = self.step / self.options.steps
-        risen = min(1.0, (self.step + 1) / min(WARM_UP, self.options.steps / 2))
-        factor = risen * (0.51 + 0.49 * math.cos(math.pi * done))
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * factor
+    def _judge(self, journal: Journal) -> bool:
+        """Judge the averaged model where it is due; whether training has had enough."""
+        if not self.validation.due(self.step, self.options.save_every):
+            return False
+        model = self.products.read_out()
+        verdict = self.validation.judge(model, self.step)
+        maps = self.validation.maps(model) if journal.board is not None else {}
+        journal.judged(self.step, verdict.scores, maps)
+        if verdict.better:
+            notes = {"step": self.step, "validation": verdict.scores}
+            self.ranks.first_does(lambda: self.products.save(model, BEST, **notes))
+        return verdict.enough
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(EMA, (self.step + 1) / (self.step + 10))
-        for average, value in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
-            average.lerp_(value, 1 - keep)
-
-    def save(self) -> None:
-        """Keep all that a later step depends on, at one stroke."""
-        tensors: dict[str, Tensor] = pack_optimiser(self.optimiser)
-        for prefix, part in self._parts().items():
-            tensors |= {f"{prefix}.{name}": t for name, t in part.state_dict().items()}
-        write_checkpoint(
-            self.kept, tensors, {"kind": "training", "step": self.step, "run": self.identity}
-        )
-        self.saved = self.step
-
-    def _resume(self) -> None:
-        header, tensors = read_checkpoint(self.kept, "training")
-        if header["run"] != self.identity:
-            raise TrainingError(
-                f"{self.kept}: belongs to a run with other options or data; "
-                "give the same ones or another --out"
+    def _leave_if_asked(self, request: Request) -> None:
+        asked = max(self.ranks.objects(request.number))
+        if asked:
+            self.save()
+            raise StoppedError(
+                f"{self.out}: stopped by {signal.Signals(asked).name} after step {self.step}, "
+                "which is kept; the same command goes on",
+                asked,
             )
-        for prefix, part in self._parts().items():
-            mine = {k: t for k, t in tensors.items() if k.startswith(f"{prefix}.")}
-            part.load_state_dict({k.removeprefix(f"{prefix}."): t for k, t in mine.items()})
-        unpack_optimiser(self.optimiser, tensors)
-        self.step = self.saved = int(header["step"])
 
-    def _parts(self) -> dict[str, nn.Module]:
-        return {"model": self.model, "averaged": self.averaged, "objective": self.objective}
+    def _finish(self) -> Path:
+        """Save the averaged model, read out as it will be used; of a judged run, name the best."""
+        self.ranks.first_does(self._save_model)
+        return self.out / (BEST if self.validation.best.step else MODEL)
+
+    def _save_model(self) -> None:
+        notes = {"step": self.step, "unreadable": len(self.passed)}
+        self.products.save(self.products.read_out(), MODEL, **notes)
+
+
+def _warn(line: str) -> None:
+    """Say what a run must not do in silence."""
+    tqdm.write(f"soundspot: {line}", file=sys.stderr)

@@ -1,68 +1,103 @@
-"""`soundspot train`: a model from pairs."""
+"""`soundspot train`: a model from pairs, alone or under torchrun."""
 
 from __future__ import annotations
 
 import argparse
-
-from soundspot.commands.common import add_device
+import os
+import sys
+from dataclasses import Field
+from typing import Any
 
 SENTENCE = "Train a model from pairs, without boxes or class targets."
+EXAMPLES = """\
+  soundspot train DATA --out RUN                        the default model
+  soundspot train --config attention-144k --data D --out RUN
+  torchrun --nproc-per-node 8 -m soundspot train ...    on 8 GPUs
+
+The same command on an unfinished RUN goes on with it. Recipes that --config knows by name:
+  """
 
 
 def define(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    from dataclasses import fields
+    from soundspot.recipes import keys, names
 
-    from soundspot.options import RECIPES, TrainOptions
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES + ", ".join(names())
+    parser.add_argument("DATA", nargs="?", help="the same as --data")
+    parser.add_argument("--config", metavar="F", help="a YAML file, or a recipe by its name")
+    parser.add_argument(
+        "--print_config", "--print-config", action="store_true",
+        help="print what the run would be told, as YAML, and do nothing",
+    )  # fmt: skip
+    for option in keys().values():
+        _add(parser, option)
 
-    add = parser.add_argument
-    add("data", metavar="DATA", help="a manifest (.jsonl), or a folder with images/SET, sounds/SET")
-    add("--out", metavar="RUN", required=True, help="folder of the run; an unfinished one goes on")
-    add("--model", choices=RECIPES, default="two_tower", help="what to train (default: two_tower)")
-    add(
-        "--sound-tower",
-        metavar="FILE",
-        default="default",
-        help="from `soundspot distill` (default: the default model's)",
-    )
-    add("--bank", metavar="DIR", help="where heard sounds are kept, to share (default: RUN)")
-    add_device(parser)
-    for option in fields(TrainOptions):
+
+def _add(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
+    """One key as an option; left out, it is None."""
+    flags = ["--" + option.name.replace("_", "-")]
+    if option.name == "steps":
+        flags.append("--max-steps")
+    help_text = f"{option.metadata['help']} (default: {_defaults(option)})"
+    if isinstance(option.default, bool):
         parser.add_argument(
-            "--" + option.name.replace("_", "-"),
-            type=type(option.default),
-            metavar="N",
-            help=f"{option.metadata['help']} (default: {_defaults(option.name)})",
+            *flags, action=argparse.BooleanOptionalAction, default=None, help=help_text
         )
+        return
+    kind = type(option.default)
+    metavar = "N" if kind in {int, float} else option.name.upper()
+    parser.add_argument(*flags, type=kind, metavar=metavar, help=help_text)
 
 
-def _defaults(name: str) -> str:
+def _defaults(option: Field[Any]) -> str:
     """What an option is for the models, those that differ named."""
     from soundspot.options import RECIPES
 
-    usual = getattr(RECIPES["two_tower"], name)
-    others = {model: getattr(recipe, name) for model, recipe in RECIPES.items()}
+    usual = option.default
+    others = {model: getattr(recipe, option.name, usual) for model, recipe in RECIPES.items()}
     differ = [f"{model} {value}" for model, value in others.items() if value != usual]
-    return ", ".join([str(usual), *differ])
+    shown = ("yes" if usual else "no") if isinstance(usual, bool) else str(usual) or "none"
+    return ", ".join([shown, *differ])
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run and say what came of it."""
-    from dataclasses import fields, replace
+    from soundspot.errors import OptionError
+    from soundspot.recipes import keys, merge, read_config
 
-    from soundspot.options import RECIPES, TrainOptions
-    from soundspot.train import train
-
-    given = {f.name: getattr(arguments, f.name) for f in fields(TrainOptions)}
+    given = {name: getattr(arguments, name) for name in keys()}
     told = {name: value for name, value in given.items() if value is not None}
-    path = train(
-        arguments.data,
-        arguments.out,
-        replace(RECIPES[arguments.model], **told),
-        model=arguments.model,
-        sound_tower=arguments.sound_tower,
-        bank=arguments.bank,
-        device=arguments.device,
-    )
-    print(f"trained: {path}; now `soundspot calibrate {path} MANIFEST... --out MODEL`")
+    if arguments.DATA is not None:
+        if told.get("data", arguments.DATA) != arguments.DATA:
+            raise OptionError(f"data are given twice, {arguments.DATA} and {told['data']}")
+        told["data"] = arguments.DATA
+    config = merge(read_config(arguments.config) if arguments.config else {}, told)
+    if arguments.print_config:
+        print(config.text(), end="")
+        return 0
+    for name in ("data", "out"):
+        if not getattr(config.places, name):
+            raise OptionError(f"train: give --{name}, or {name} in a configuration")
+    from soundspot.train import train
+    from soundspot.training.stopping import StoppedError
+
+    places, first = config.places, os.environ.get("RANK", "0") == "0"
+    try:
+        path = train(
+            places.data,
+            places.out,
+            config.options,
+            model=places.model,
+            sound_tower=places.sound_tower,
+            bank=places.bank or None,
+            device=places.device,
+            handling=config.handling,
+        )
+    except StoppedError as stopped:
+        if first:
+            print(f"soundspot: {stopped}", file=sys.stderr)
+        return stopped.exit_code
+    if first:
+        print(f"trained: {path}; now `soundspot calibrate {path} MANIFEST... --out MODEL`")
     return 0

@@ -14,6 +14,7 @@ and whether two pairs come from one set is never asked.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,19 @@ class Pairs:
         """A set, drawn by the square root of its number of pictures: large sets more often."""
         weights = np.sqrt([len(pictures) for pictures in self.pictures])
         return int(rng.choice(len(weights), p=weights / weights.sum()))
+
+    def without(self, broken: Collection[str]) -> Pairs:
+        """The same less some sounds, and less the sets that are left with none."""
+        kept = [i for i, path in enumerate(self.all_sounds) if str(path) not in broken]
+        number = {old: new for new, old in enumerate(kept)}
+        sounds = [tuple(number[i] for i in own if i in number) for own in self.sounds]
+        sets = [i for i, own in enumerate(sounds) if own]
+        return Pairs(
+            tuple(self.pictures[i] for i in sets),
+            tuple(sounds[i] for i in sets),
+            tuple(self.all_sounds[i] for i in kept),
+            tuple(self.names[i] for i in sets if self.names),
+        )
 
 
 def read_pairs(source: str | Path) -> Pairs:

@@ -20,25 +20,31 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from soundspot.batches import Batch
+    from soundspot.losses.objective import Parts
+    from soundspot.ranks import Ranks
 
 
 class ClusterMargin(Objective[Clusters]):
     """Right sounds match better than wrong ones, by a margin."""
 
+    model = Clusters
     waves = True
 
-    def forward(self, model: Clusters, batch: Batch) -> Tensor:
-        """The loss of one batch; a scene of several tiles is asked about its first."""
+    def embed(self, model: Clusters, batch: Batch) -> Parts:
+        """The centres of each scene's clusters, and of the sound of its first tile."""
         first = first_of_scenes(batch.scenes)
         with torch.no_grad():
             heard = model.sound_tower.positions(batch.waves[first])
         sounds = model.hear_positions(heard)
         positions = F.relu(model.see(batch.pixels)).flatten(2)[batch.scenes[first]]
         pictures = centres(*model.cluster(positions))
-        matches = torch.einsum(
-            "rks,nks->rn", F.normalize(pictures, dim=2), F.normalize(sounds, dim=2)
-        )
-        return margin_loss(matches, float(model.config.clusters))
+        return {"pictures": pictures, "sounds": sounds}
+
+    def loss(self, model: Clusters, parts: Parts, ranks: Ranks) -> Tensor:
+        """The margin loss of every picture with every sound."""
+        sounds = F.normalize(ranks.gather(parts["sounds"]), dim=2)
+        matches = torch.einsum("rks,nks->rn", F.normalize(parts["pictures"], dim=2), sounds)
+        return margin_loss(ranks.gather(matches), float(model.config.clusters))
 
 
 def margin_loss(matches: Tensor, margin: float) -> Tensor:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from soundspot.batches import Batch
+    from soundspot.losses.objective import Parts
+    from soundspot.ranks import Ranks
 
 WRONG = 3
 """Wrong sounds for each picture."""
@@ -27,13 +29,23 @@ WRONG = 3
 class Correspondence(Objective[Fusion]):
     """Do they belong together?"""
 
-    def forward(self, model: Fusion, batch: Batch) -> Tensor:
-        """The loss of one batch; a scene of several tiles is asked about its first."""
+    model = Fusion
+
+    def embed(self, model: Fusion, batch: Batch) -> Parts:
+        """Each scene's positions and the sound of its first tile, before they are joined."""
         first = first_of_scenes(batch.scenes)
         positions = model.see(batch.pixels)[batch.scenes[first]]
-        sounds = model.project_sounds(batch.sounds[first])
-        n = len(first)
+        return {"positions": positions, "sounds": model.project_sounds(batch.sounds[first])}
+
+    def loss(self, model: Fusion, parts: Parts, ranks: Ranks) -> Tensor:
+        """Each picture with its own sound, and with others of the whole batch."""
+        positions, sounds, mine = parts["positions"], parts["sounds"], ranks.place(parts["sounds"])
+        everyone = ranks.gather(sounds)
+        n = len(everyone)
         shifts = torch.randperm(n - 1)[:WRONG] + 1 if n > 1 else torch.empty(0)
         right = model.join(positions, sounds).mean((1, 2))
-        wrong = [model.join(positions, sounds.roll(int(s), 0)).mean((1, 2)) for s in shifts]
-        return F.softplus(-right).mean() + F.softplus(torch.cat(wrong)).mean()
+        wrong = [model.join(positions, everyone.roll(int(s), 0)[mine]).mean((1, 2)) for s in shifts]
+        return (
+            F.softplus(-ranks.gather(right)).mean()
+            + F.softplus(ranks.gather(torch.cat(wrong))).mean()
+        )

@@ -25,18 +25,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from soundspot.batches import Batch
+    from soundspot.losses.objective import Parts
+    from soundspot.ranks import Ranks
 
 
 class DistanceRatio(Objective[Attention]):
     """Right sounds nearer than wrong ones."""
 
-    def forward(self, model: Attention, batch: Batch) -> Tensor:
-        """The loss of one batch."""
+    model = Attention
+
+    def embed(self, model: Attention, batch: Batch) -> Parts:
+        """Make h of each sound and v at each position of its picture."""
         h = model.project_sounds(batch.sounds)
         v = model.look(batch.pixels).flatten(2)[batch.scenes]
+        return {"h": h, "v": v}
+
+    def loss(self, model: Attention, parts: Parts, ranks: Ranks) -> Tensor:
+        """Every sound asks every picture for itself."""
+        h, v = ranks.gather(parts["h"]), parts["v"]
         attention = model.weigh(torch.einsum("rdp,sd->rsp", v, h))
         z = F.normalize(torch.einsum("rdp,rsp->rsd", v, attention), dim=2)
-        return distance_ratio(distance(z, h[None]))
+        return distance_ratio(ranks.gather(distance(z, h[None])))
 
 
 def distance_ratio(distances: Tensor) -> Tensor:

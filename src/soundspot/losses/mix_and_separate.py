@@ -15,6 +15,7 @@ Components are pooled over the best positions of each picture.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from soundspot.batches import Batch
+    from soundspot.losses.objective import Parts
+    from soundspot.ranks import Ranks
 
 ALONE = 0.4
 """Share of the recordings that are not mixed with another."""
@@ -43,24 +46,53 @@ HARDNESS = 2.0
 class MixAndSeparate(Objective[PixelSound]):
     """What of this sound is mine?"""
 
+    model = PixelSound
     waves = True
 
-    def forward(self, model: PixelSound, batch: Batch) -> Tensor:
-        """The loss of one batch."""
+    def prepare(self, model: PixelSound, batch: Batch, ranks: Ranks) -> Batch:
+        """Say who is mixed with the recording before, and bring noises: dealt over the ranks."""
+        mine = ranks.place(batch.waves)
+        mixed = torch.rand(sum(ranks.lengths(batch.waves)), device=batch.waves.device) > ALONE
+        dice = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        noises = nothing(NOTHINGS, dice).to(batch.waves)
+        return replace(
+            batch,
+            more={"before": ranks.previous(batch.waves), "mixed": mixed[mine]},
+            loose={"noises": noises[ranks.number :: ranks.count]},
+        )
+
+    def embed(self, model: PixelSound, batch: Batch) -> Parts:
+        """What each picture masks of its own sound, and the components of all."""
         own, gain = level(batch.waves), rms(batch.waves) / LEVEL
-        mixed = torch.rand(len(own), device=own.device) > ALONE
-        other = own.roll(1, 0) * mixed[:, None]
+        mixed, n = batch.more["mixed"], len(own)
+        other = level(batch.more["before"]) * mixed[:, None]
         with torch.no_grad():
             target = louder(model, own, other)
-            dice = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-            heard = torch.cat(((own + other) / 2 * gain, nothing(NOTHINGS, dice).to(own)))
+            heard = torch.cat(((own + other) / 2 * gain, batch.loose["noises"]))
         components, loud = model.split(model.sound_tower.log_mel(heard))
         mixes = pool_regions(model.look(batch.pixels).flatten(2)[batch.scenes], batch.regions)
-        logits = model.masks(mixes[:, None], components[: len(own)])[:, 0]
+        logits = model.masks(mixes[:, None], components[:n])[:, 0]
         mine = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        everyone = model.masks(mixes.expand(len(heard), *mixes.shape), components)
+        return {
+            "mine": (mine * loud[:n]).sum((1, 2)),
+            "mixes": mixes,
+            "mixed": mixed.float(),
+            "components": components[:n],
+            "loud": loud[:n],
+            "noise components": components[n:],
+            "noise loud": loud[n:],
+        }
+
+    def loss(self, model: PixelSound, parts: Parts, ranks: Ranks) -> Tensor:
+        """Own sounds masked right, and strange ones masked out by every picture of the batch."""
+        mixes, n = ranks.gather(parts["mixes"]), len(parts["mine"])
+        components = torch.cat((parts["components"], parts["noise components"]))
+        loud = torch.cat((parts["loud"], parts["noise loud"]))
+        everyone = model.masks(mixes.expand(len(loud), *mixes.shape), components)
         strange = torch.einsum("snft,sft->sn", F.softplus(everyone), loud)
-        return (mine * loud[: len(own)]).sum((1, 2)).mean() + strangers_loss(strange, mixed)
+        strange = torch.cat((ranks.gather(strange[:n]), ranks.gather(strange[n:])))
+        mixed = ranks.gather(parts["mixed"]) > 0
+        return ranks.gather(parts["mine"]).mean() + strangers_loss(strange, mixed)
 
 
 def strangers_loss(losses: Tensor, mixed: Tensor) -> Tensor:

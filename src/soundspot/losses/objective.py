@@ -1,31 +1,42 @@
 """What every objective is: a number that falls as a model learns, from pairs alone.
 
 `soundspot.train` knows batches, rates, averages and checkpoints; an objective knows one kind of
-model: what is read from a batch, what is set before the first step and after the last.
+model. It says two things apart, so that a batch may be larger than one pass, or one machine:
+
+    embed   what the model makes of each sample, without looking at the others: tensors whose
+            first axis is samples (regions, pictures, noises...)
+    loss    one number from the parts of the whole batch
+
+`training.learning` may embed piece by piece and hand over the pieces joined (gradient caching), and
+under torchrun each rank holds its own rows: where the loss must see those of others it asks
+`ranks.gather`, which passes gradients back. The loss is the same number on every rank.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from soundspot.models import SimilarityModel
+from soundspot.ranks import Ranks
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from soundspot.batches import Batch, Batches
     from soundspot.sound_bank import SoundBank
 
 M = TypeVar("M", bound=SimilarityModel)
+Parts: TypeAlias = dict[str, Tensor]
+"""What a model makes of samples: tensors by name, samples first."""
 
 
 class Objective(nn.Module, ABC, Generic[M]):
     """The objective of one kind of model; its own parameters are learned with the model's."""
 
+    model: ClassVar[type[SimilarityModel]]
+    """The kind of model that it works on."""
     waves: ClassVar[bool] = False
     """Whether it hears waveforms for itself, and not the embeddings of the bank."""
 
@@ -34,9 +45,22 @@ class Objective(nn.Module, ABC, Generic[M]):
         model.sound_mean.copy_(bank.whole.mean(0))
         model.sound_deviation.copy_(bank.whole.std(0).mean())
 
+    def prepare(self, model: M, batch: Batch, ranks: Ranks) -> Batch:
+        """Settle what concerns a rank's batch as a whole before it may be cut; mostly nothing."""
+        return batch
+
     @abstractmethod
+    def embed(self, model: M, batch: Batch) -> Parts:
+        """What the model makes of a batch, or of a piece of one: sample by sample."""
+
+    @abstractmethod
+    def loss(self, model: M, parts: Parts, ranks: Ranks) -> Tensor:
+        """The loss of the whole batch, from this rank's parts and what it gathers."""
+
     def forward(self, model: M, batch: Batch) -> Tensor:
-        """The loss of one batch."""
+        """The loss of one batch in one piece on one process."""
+        alone = Ranks()
+        return self.loss(model, self.embed(model, self.prepare(model, batch, alone)), alone)
 
     def finish(self, model: M, batches: Batches) -> None:
         """Set what is read out of a trained model, in place; most have nothing to set."""

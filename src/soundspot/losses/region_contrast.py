@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from soundspot.batches import Batch, Batches
+    from soundspot.losses.objective import Parts
+    from soundspot.ranks import Ranks
 
 TOP_LEAST = 3
 """Positions that speak for a region, however small: else the share that `pooling` reads."""
@@ -45,18 +47,37 @@ RIDGE = 1e-2
 class RegionContrast(Objective[TwoTower]):
     """Where each sound is, and whether there is anything to hear at all."""
 
+    model = TwoTower
+
     def __init__(self) -> None:
         super().__init__()
         self.log_sharpness = nn.Parameter(torch.tensor(SHARPNESS_START).log())
 
-    def forward(self, model: TwoTower, batch: Batch) -> Tensor:
-        """The loss of one batch."""
+    def embed(self, model: TwoTower, batch: Batch) -> Parts:
+        """Make q of sounds, p at each position of their scenes, h of recordings and noises."""
         q, _ = model.project_sounds(batch.sounds)
         positions = model.encode_images(batch.pixels).flatten(2)
-        maps = torch.einsum("rdp,sd->rsp", positions[batch.scenes], q)
-        where = region_contrast(pool_regions(maps, batch.regions), self.log_sharpness)
-        _, audible = model.project_sounds(batch.audible)
-        _, empty = model.project_sounds(batch.empty)
+        return {
+            "q": q,
+            "positions": positions[batch.scenes],
+            "regions": batch.regions,
+            "audible": model.project_sounds(batch.audible)[1],
+            "empty": model.project_sounds(batch.empty)[1],
+        }
+
+    def loss(self, model: TwoTower, parts: Parts, ranks: Ranks) -> Tensor:
+        """Every region meets every sound of the batch; the gate learns beside it."""
+        return self.contrast(self.maps(parts, ranks), parts, ranks)
+
+    def maps(self, parts: Parts, ranks: Ranks) -> Tensor:
+        """The match of each of this rank's regions with every sound: `r n P`."""
+        return torch.einsum("rdp,sd->rsp", parts["positions"], ranks.gather(parts["q"]))
+
+    def contrast(self, maps: Tensor, parts: Parts, ranks: Ranks) -> Tensor:
+        """InfoNCE of regions and sounds, and the gate's logistic regression."""
+        pooled = ranks.gather(pool_regions(maps, parts["regions"]))
+        where = region_contrast(pooled, self.log_sharpness)
+        audible, empty = ranks.gather(parts["audible"]), ranks.gather(parts["empty"])
         return where + F.softplus(-audible).mean() + F.softplus(empty).mean()
 
     @torch.no_grad()
@@ -65,9 +86,10 @@ class RegionContrast(Objective[TwoTower]):
         config = replace(model.config, softness=READ_SOFTNESS, contrast=READ_CONTRAST)
         model.config = config
         device, bank = model.mean_sound.device, batches.bank
-        own = sum(map(len, batches.pairs.sounds))
         every = torch.cat((bank.whole, bank.views.flatten(0, 1), bank.empty)).to(device)
-        model.mean_sound.copy_(model.project_sounds(bank.whole[:own].to(device))[0].mean(0))
+        model.mean_sound.copy_(
+            model.project_sounds(bank.whole[: batches.own].to(device))[0].mean(0)
+        )
         q, _ = model.project_sounds(every)
         last = batches.options.steps
         pixels = torch.cat([batches.make(last + i).pixels for i in range(LOOKED_AT)])

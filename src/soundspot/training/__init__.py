@@ -1,0 +1,16 @@
+"""What a training run is made of, one file each; `soundspot.train` puts them together.
+
+| file | what it knows |
+|---|---|
+| `learning` | one step: embed, loss, gradients over pieces and ranks, update, average |
+| `schedule` | the learning rates of a step |
+| `computing` | precision, compilation and memory: what changes the speed and not the idea |
+| `feeding` | batches made ahead, in threads or processes |
+| `keeping` | checkpoints: the last few, whole or not at all |
+| `journal` | the log, the progress bar, TensorBoard |
+| `validating` | judging the averaged model now and then; when to stop |
+| `stopping` | signals that ask a run to save and leave |
+| `starting` | the model before the first step, and the data behind a path |
+| `identity`, `provenance` | what tells runs apart; what they are made with |
+| `products` | models as they will be used, and the other files of a run |
+"""

