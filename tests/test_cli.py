@@ -308,7 +308,7 @@ def test_places_that_cannot_be_written(option: str, folder: Path, run: Run) -> N
 
 def test_wrong_use(folder: Path, run: Run) -> None:
     check_refusal(run("locate", "p.png"), "p.png: a sound is needed too")
-    check_refusal(run("locate", model=""), "IMAGE")
+    check_refusal(run("locate", model=""), "INPUT")
     check_refusal(run("lcoate", "p.png"), "lcoate")
     check_refusal(run("--verison"), "--verison")
 
@@ -399,9 +399,18 @@ def test_manifest_whose_ids_are_our_names(folder: Path, run: Run) -> None:
     ("words", "says"),
     [
         (["pairs.jsonl"], "pairs.jsonl: a manifest needs --out-dir"),
-        (["pairs.jsonl", "s.wav", "--out-dir", "r"], "s.wav goes with a single picture"),
-        (["pairs.jsonl", "--out-dir", "r", "-o", "x.png"], "--output goes with a single picture"),
-        (["pairs.jsonl", "--out-dir", "r", "--json", "-"], "--json goes with a single picture"),
+        (
+            ["pairs.jsonl", "s.wav", "--out-dir", "r"],
+            "s.wav goes with a picture or a video, not with a manifest",
+        ),
+        (
+            ["pairs.jsonl", "--out-dir", "r", "-o", "x.png"],
+            "--output goes with a picture or a video, not with a manifest",
+        ),
+        (
+            ["pairs.jsonl", "--out-dir", "r", "--json", "-"],
+            "--json goes with a picture or a video, not with a manifest",
+        ),
         (["pairs.jsonl", "--out-dir", "r", "--save", "png"], "unknown output"),
         (["pairs.jsonl", "--out-dir", "r", "--save", ","], "unknown output"),
         (["pairs.jsonl", "--out-dir", "r", "--batch", "0"], "--batch is at least 1"),

@@ -16,6 +16,8 @@ Data flows one way, and this is the map of the package:
     maps          resize, smooth, normalise, cut into boxes
     locating      the road from files to a `Result`
     separating    the sound of one pixel
+    several/      several sources at once: one file = one approach
+    streaming/    films and live pictures, frame by frame
     data/         one file = one data set, each yields `Sample`
     metrics/      one file = one family of scores: pure functions
     protocols/    one file = one frozen way to judge
@@ -47,7 +49,12 @@ if TYPE_CHECKING:
     from soundspot.locating import locate as locate
     from soundspot.result import Result as Result
     from soundspot.separating import separate as separate
+    from soundspot.several import SourceResult as SourceResult
+    from soundspot.several import locate_sources as locate_sources
     from soundspot.similarity import check_model as check_model
+    from soundspot.streaming import Moment as Moment
+    from soundspot.streaming import TrackedBox as TrackedBox
+    from soundspot.streaming import stream as stream
     from soundspot.types import Sample as Sample
 
 __version__ = "0.1.0"
@@ -57,19 +64,24 @@ _HOMES = {
     "Calibration": "facts",
     "Locator": "locating",
     "ModelFacts": "facts",
+    "Moment": "streaming",
     "Report": "benchmark",
     "Result": "result",
     "Sample": "types",
     "SoundspotError": "errors",
+    "SourceResult": "several",
+    "TrackedBox": "streaming",
     "check_model": "similarity",
     "evaluate": "benchmark",
     "load": "checkpoint",
     "locate": "locating",
+    "locate_sources": "several",
     "open_data": "data",
     "parse": "localize",
     "read_manifest": "data.manifest",
     "save": "checkpoint",
     "separate": "separating",
+    "stream": "streaming",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

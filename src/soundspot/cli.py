@@ -14,10 +14,12 @@ from typing import Any, NoReturn
 
 from soundspot import __version__
 from soundspot.commands import (
+    average,
     calibrate,
     data,
     distill,
     evaluate,
+    live,
     locate,
     methods,
     models,
@@ -29,7 +31,20 @@ from soundspot.errors import SoundspotError
 from soundspot.files import one_line
 from soundspot.memory import keep_freed
 
-COMMANDS = (locate, separate, methods, models, evaluate, protocols, data, train, distill, calibrate)
+COMMANDS = (
+    locate,
+    live,
+    separate,
+    methods,
+    models,
+    evaluate,
+    protocols,
+    data,
+    train,
+    distill,
+    average,
+    calibrate,
+)
 """In the order of the help."""
 
 INTRO = """\
@@ -37,6 +52,8 @@ Find where in a picture a sound comes from.
 
   soundspot locate cat.jpg meow.wav -o where.png    draw where the sound comes from
   soundspot locate pairs.jsonl --out-dir results    the same for many pairs
+  soundspot locate clip.mp4 -o where.mp4            the same for a video, frame by frame
+  soundspot live                                    the same with camera and microphone
   soundspot separate IMAGE SOUND --at X,Y -o O.wav  hear what one pixel sounds like
   soundspot methods                                 the ways to make a map
   soundspot models                                  the models at hand

@@ -5,6 +5,10 @@ of that size is paid for in page faults: on machines where those are slow, more 
 arithmetic. `keep_freed` raises the thresholds through `mallopt`. It must run before torch
 allocates; on other C libraries it does nothing. `benchmarks/methods.py` measures the ratio.
 
+Memory that is kept is kept an arena, and glibc makes up to eight arenas a core for the threads of a
+process. The threads of a film (decoding, localizing, encoding) would each keep blocks that the
+others could use, so there are no more than `ARENAS`.
+
 The command line does this for itself. A library has no business doing it, so `import soundspot`
 does not. Set SOUNDSPOT_KEEP_MALLOC=1 to leave the C library as it is.
 """
@@ -15,12 +19,14 @@ import ctypes
 import os
 import sys
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 """Names of glibc's malloc.h."""
 TRIM = 2**31 - 1
 """Bytes of free memory at the top of the heap before any of it is given back."""
 PAD = 64 * 2**20
 """Bytes by which the heap grows at a time beyond what is asked for."""
+ARENAS = 1
+"""Heaps of one process."""
 
 
 def keep_freed() -> bool:
@@ -31,6 +37,5 @@ def keep_freed() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:
         return False
-    return all(
-        mallopt(*pair) for pair in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, TRIM), (M_TOP_PAD, PAD))
-    )
+    options = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: TRIM, M_TOP_PAD: PAD, M_ARENA_MAX: ARENAS}
+    return all(mallopt(name, value) for name, value in options.items())

@@ -73,6 +73,13 @@ class VideoInfo:
     codec: str
 
 
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file opens as a video with a picture track."""
+    with contextlib.suppress(MediaError), _Film.opened(path):
+        return True
+    return False
+
+
 def read_info(path: str | os.PathLike[str]) -> VideoInfo:
     """Read a video's head and decode its first frame.
 

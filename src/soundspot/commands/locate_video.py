@@ -1,0 +1,141 @@
+"""`soundspot locate CLIP.mp4 -o where.mp4`: a film with the source drawn in, and its tracks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soundspot.commands import locate_sources
+from soundspot.commands.common import CUTS, load_model, refuse_overwriting, write_json
+from soundspot.errors import OptionError
+from soundspot.files import one_line
+
+if TYPE_CHECKING:
+    from soundspot.film_job import FilmReport, FilmTask
+
+LOOK = ("opacity", "side_by_side", "curve", "no_boxes")
+STREAM = ("start", "stop", "every", "window", "hop", "smooth", "batch")
+OPTIONS = {"sound", "output", "json", "tracks", "keep_partial", "sources", *CUTS, *LOOK, *STREAM}
+SECONDS_A_PLACE = 60
+"""Between the places of 1:02:03."""
+
+
+def define(group: argparse._ArgumentGroup) -> None:
+    """Options that only a video takes."""
+    add = group.add_argument
+    add("--tracks", metavar="FILE", help="write what is in each frame, as JSON Lines (.jsonl)")
+    add("--start", metavar="T", type=seconds, help="from this time: seconds, or 1:30")
+    add("--stop", metavar="T", type=seconds, help="up to this time")
+    add("--every", metavar="N", type=int, help="judge each N-th frame; all are written")
+    add("--window", metavar="S", type=float, help="seconds of sound around a frame (default: 2)")
+    add("--hop", metavar="S", type=float, help="seconds between windows (default: 0.5)")
+    add("--smooth", metavar="S", type=float, help="seconds to average over, each side (0: off)")
+    _flag(group, "--side-by-side", "the untouched picture to the left")
+    _flag(group, "--curve", "the confidence so far, below the picture")
+    add("--opacity", metavar="X", type=float, help="of the heat, 0 to 1 (default: 0.65)")
+    _flag(group, "--no-boxes", "draw no boxes")
+    _flag(group, "--keep-partial", "of a video that breaks off, keep what came before")
+
+
+def _flag(group: argparse._ArgumentGroup, name: str, says: str) -> None:
+    """A switch whose absence can be told from its being off."""
+    group.add_argument(name, action="store_true", default=None, help=says)
+
+
+def seconds(text: str) -> float:
+    """A time as 90, 1:30 or 0:01:30.5, in seconds."""
+    total = 0.0
+    try:
+        for place in text.split(":"):
+            total = total * SECONDS_A_PLACE + float(place)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give 90 or 1:30") from None
+    return total
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Localize frame by frame, write what is asked for, say who sounded when; 1 if only a part."""
+    if arguments.sources is not None:
+        return locate_sources.run_video(arguments, OPTIONS)
+    _check(arguments)
+    from soundspot.filming import film_clip
+    from soundspot.track_file import summary_text
+
+    task = _task(arguments)
+    _say_what_is_encoded_again(task)
+    report = film_clip(
+        task, load_model(arguments), arguments.method, device=arguments.device, progress=True
+    )
+    if arguments.json:
+        write_json(arguments.json, report.json())
+    print(summary_text(report.summary), file=_people(arguments))
+    for path in (arguments.output, arguments.tracks):
+        if path:
+            print(f"written: {path}", file=_people(arguments))
+    return _verdict(report)
+
+
+def _people(arguments: argparse.Namespace) -> Any:
+    """Where people read: not where the JSON goes."""
+    return sys.stderr if arguments.json == "-" else sys.stdout
+
+
+def _verdict(report: FilmReport) -> int:
+    if report.broken is None:
+        return 0
+    print(f"soundspot: {one_line(report.broken)}; what came before is kept", file=sys.stderr)
+    return 1
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse, before any work is done, what cannot be written."""
+    if not (arguments.output or arguments.tracks or arguments.json):
+        raise OptionError(
+            f"{arguments.input} is a video: say what to write: -o FILM.mp4, --tracks FILE.jsonl or "
+            "--json FILE"
+        )
+    for name in LOOK:
+        if getattr(arguments, name) is not None and not arguments.output:
+            raise OptionError(f"--{name.replace('_', '-')} changes how a film looks; it needs -o")
+    inputs = [arguments.input, arguments.sound, arguments.model]
+    refuse_overwriting(
+        (arguments.output, arguments.tracks, arguments.json), [i for i in inputs if i is not None]
+    )
+
+
+def _task(arguments: argparse.Namespace) -> FilmTask:
+    from soundspot.film_job import FilmTask
+    from soundspot.render_film import Look
+
+    given = {n: v for n in STREAM if (v := getattr(arguments, n)) is not None}
+    look: dict[str, Any] = {n: v for n in LOOK[:-1] if (v := getattr(arguments, n)) is not None}
+    return FilmTask(
+        clip=Path(arguments.input),
+        film=_path(arguments.output),
+        tracks=_path(arguments.tracks),
+        sound=_path(arguments.sound),
+        look=Look(**look, boxes=not arguments.no_boxes),
+        keep_partial=bool(arguments.keep_partial),
+        threshold=arguments.threshold,
+        visible=arguments.visible,
+        **given,
+    )
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def _say_what_is_encoded_again(task: FilmTask) -> None:
+    """One line where the sound cannot be copied: never in silence."""
+    if task.film is None:
+        return
+    from soundspot.media.film_sound import plan_sound
+    from soundspot.media.film_writer import check_film_name
+
+    check_film_name(task.film)
+    note = plan_sound(task.sound or task.clip, task.film).note
+    if note is not None:
+        print(note, file=sys.stderr)

@@ -1,0 +1,117 @@
+"""`soundspot locate --sources` from outside, on pictures and films."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+import soundspot
+from pack_films import make_film
+from soundspot.cli import main
+from soundspot.errors import OptionError
+from soundspot.facts import Calibration, ModelFacts
+from soundspot.media.video import frame_times, read_info
+from soundspot.models.two_tower import TwoTower, TwoTowerConfig
+from soundspot.several.film import film_sources
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is sure of everything, a picture, two tones by turns, and a film."""
+    here = tmp_path_factory.mktemp("several")
+    torch.manual_seed(0)
+    facts = ModelFacts(size=64, seconds=2.0, method="similarity_map", calibration=Calibration(1, 9))
+    model = TwoTower(TwoTowerConfig(embedding=8, hidden=8), facts).eval()
+    soundspot.save(model, here / "toy.safetensors", half=False)
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 120, 3), np.uint8)
+    Image.fromarray(pixels).save(here / "a.png")
+    t = np.arange(2 * RATE) / RATE
+    tones = 0.3 * np.sin(2 * np.pi * np.where(t < 1, 300, 2000) * t)
+    soundfile.write(here / "a.wav", tones.astype(np.float32), RATE)
+    make_film(here / "film.mp4", seconds=1.0, size=(96, 64))
+    return here
+
+
+def locate(folder: Path, *words: str) -> int:
+    return main(["locate", *words, "--model", str(folder / "toy.safetensors")])
+
+
+def test_two_sources_are_drawn_told_and_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = (str(folder / "a.png"), str(folder / "a.wav"))
+    out, maps, ears = tmp_path / "o.png", tmp_path / "m.npy", tmp_path / "heard"
+    words = ("-o", str(out), "--map", str(maps), "--listen", str(ears), "--json", "-")
+    assert locate(folder, *pair, "--sources", "2", *words) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)["sources"]
+    assert [one["source"] for one in told] == [1, 2]
+    assert all(one["approach"] == "territories" and one["visible"] for one in told)
+    with Image.open(out) as drawn:
+        assert drawn.size == (120, 60)
+    assert np.load(tmp_path / "m-1.npy").shape == (60, 120)
+    shares = [one["sound_share"] for one in told]
+    for number, share in zip((1, 2), shares, strict=True):
+        samples, rate = soundfile.read(ears / f"source-{number}.wav")
+        assert (rate, len(samples)) == (RATE, 2 * RATE)
+        assert 0 <= share <= 1
+    assert "drawn in" in said.err
+
+
+def test_auto_answers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = (str(folder / "a.png"), str(folder / "a.wav"))
+    assert locate(folder, *pair, "--sources", "auto") == 0
+    assert "1: source at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("a.png", "a.wav", "--sources", "5"), "give auto, or a number from 1 to 4"),
+        (("a.png", "a.wav", "--sources", "two"), "give auto, or a number from 1 to 4"),
+        (("a.png", "a.wav", "--listen", "x"), "--listen goes with --sources"),
+        (("a.png", "a.wav", "--sources", "2", "--approach", "x"), "unknown approach 'x'"),
+        (("film.mp4", "--sources", "2"), "say what to write"),
+        (("film.mp4", "--sources", "2", "--json", "-", "--curve"), "--curve does not go with"),
+    ],
+)
+def test_refusals(
+    words: tuple[str, ...], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [str(folder / word) if "." in word else word for word in words]
+    assert locate(folder, *named) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_film_keeps_its_frames_and_names_its_sources(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "where.mp4"
+    clip = folder / "film.mp4"
+    words = ("--sources", "2", "-o", str(out), "--json", "-", "--every", "5")
+    assert locate(folder, str(clip), *words) == 0
+    told = json.loads(capsys.readouterr().out)["sources"]
+    assert [one["source"] for one in told] == [1, 2]
+    assert all(0 <= a < b <= 1.2 for one in told for a, b in one["sounds"])
+    assert len(frame_times(out)) == len(frame_times(clip))
+    assert read_info(out).has_sound
+
+
+def test_a_long_film_is_to_be_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("soundspot.several.film.LONGEST", 0.5)
+    model = soundspot.load(folder / "toy.safetensors")
+    with pytest.raises(OptionError, match=r"at most 0\.5 s at once, and this is 1 s"):
+        film_sources(folder / "film.mp4", model)
+    found = film_sources(folder / "film.mp4", model, sources=1, stop=0.4, every=4, device="cpu")
+    assert [one.number for one in found] == [1]
+    assert "1: " in str(found[0])
