@@ -37,7 +37,7 @@ from soundspot.metrics.several import best_assignment, matched_ciou
 from soundspot.several import APPROACHES, DEFAULT_APPROACH, Approach, Found
 from soundspot.several.scene import Scene
 from soundspot.several.spectra import masked
-from soundspot.several.two_blobs import TwoBlobs, mixture_map
+from soundspot.several.two_blobs import mixture_map
 
 if TYPE_CHECKING:
     from soundspot.similarity import Similarity
@@ -113,10 +113,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _asked(names: str | None) -> dict[str, Approach]:
     chosen = list(APPROACHES) if names is None else names.split(",")
-    approaches = {name: soundspot.several.parse_approach(name) for name in chosen}
-    if TwoBlobs.name in approaches:
-        approaches["two_blobs, proportions"] = TwoBlobs(squeezed=False)
-    return approaches
+    return {name: soundspot.several.parse_approach(name) for name in chosen}
 
 
 def _scene(
@@ -258,18 +255,17 @@ def _interactive(
     truths: Sequence[NDArray[np.bool_]],
 ) -> None:
     """IIoU: the same picture with each clean sound in turn; nothing is matched."""
-    for name, squeezed in (("clean sounds, squeezed", True), ("clean sounds, proportions", False)):
-        row = rows.setdefault(name, Row())
-        maps = [mixture_map(Scene(locator, (picture,), c), squeezed=squeezed)[0] for c in clean]
-        judged = [resize_map(m, truths[0].shape) for m in maps]
-        pairs = list(zip(judged, truths, strict=True))
-        exact = np.array([metrics.iou(metrics.as_many_as_truth(m, t), t) for m, t in pairs])
-        row.add("PIAP", number, [metrics.pixel_ap(m, t) for m, t in pairs])
-        row.scores["CAP"], row.scenes["CAP"] = row.scores["PIAP"], row.scenes["PIAP"]
-        row.add(">=.3", number, (exact >= SUCCESS).tolist())
-        row.add("AUC", number, metrics.auc_of_each(exact).tolist())
-        row.add("both .3", number, [exact.min() >= SUCCESS])
-        row.add("both .5", number, [exact.min() >= HIT])
+    row = rows.setdefault("clean sounds", Row())
+    maps = [mixture_map(Scene(locator, (picture,), c))[0] for c in clean]
+    judged = [resize_map(m, truths[0].shape) for m in maps]
+    pairs = list(zip(judged, truths, strict=True))
+    exact = np.array([metrics.iou(metrics.as_many_as_truth(m, t), t) for m, t in pairs])
+    row.add("PIAP", number, [metrics.pixel_ap(m, t) for m, t in pairs])
+    row.scores["CAP"], row.scenes["CAP"] = row.scores["PIAP"], row.scenes["PIAP"]
+    row.add(">=.3", number, (exact >= SUCCESS).tolist())
+    row.add("AUC", number, metrics.auc_of_each(exact).tolist())
+    row.add("both .3", number, [exact.min() >= SUCCESS])
+    row.add("both .5", number, [exact.min() >= HIT])
 
 
 def _table(rows: Mapping[str, Row], title: str, keep: Callable[[int], bool]) -> None:

@@ -5,15 +5,22 @@
 #
 # DATA holds train/ (images/SET, sounds/SET, extra_sounds), val/ (pairs.jsonl,
 # negatives.jsonl) and teacher/yamnet.safetensors; RUN is a folder for all that comes of it.
+# Three runs from one start differ in what they see and mind; their weights are averaged.
 # Stopped at any point and started again, it goes on where it was. Needs soundspot[train].
 set -euo pipefail
 data=$1 run=$2
+method="combined(similarity_map, guided_backprop, weights=(2, 3), blur=0.05)"
 soundspot distill "$data/train/sounds" "$data/train/extra_sounds" \
   --teacher "$data/teacher/yamnet.safetensors" --out "$run/sound"
-soundspot train "$data/train" --sound-tower "$run/sound/sound_tower.safetensors" --out "$run/model"
-soundspot calibrate "$run/model/model.safetensors" "$data/val/pairs.jsonl" \
-  "$data/val/negatives.jsonl" --method "combined(similarity_map, guided_backprop)" --size 384 \
-  --out "$run/default.safetensors"
+train() {  # train NAME OPTIONS...
+  soundspot train "$data/train" --sound-tower "$run/sound/sound_tower.safetensors" \
+    --bank "$run/bank" --out "$run/$1" "${@:2}"
+}
+train plain
+train dark --objective dark_contrast --side 192
+train mosaics --objective dark_contrast --mosaics 0.4
+soundspot average "$run"/{plain,dark,mosaics}/model.safetensors --out "$run/mean.safetensors"
+soundspot calibrate "$run/mean.safetensors" "$data/val/pairs.jsonl" "$data/val/negatives.jsonl" \
+  --method "$method" --size 384 --proportions kept --out "$run/default.safetensors"
 soundspot evaluate "$data/val/pairs.jsonl" "$data/val/negatives.jsonl" \
-  --model "$run/default.safetensors" --methods all --json "$run/evaluation.json" \
-  | tee "$run/evaluation.txt"
+  --model "$run/default.safetensors" --json "$run/evaluation.json" | tee "$run/evaluation.txt"

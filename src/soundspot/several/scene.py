@@ -1,9 +1,8 @@
 """What every approach is given: one picture, or the frames of a clip, and the sound heard with it.
 
-**Proportions.** `locate` squeezes any picture into the model's square. Where several things stand
-side by side the picture is wide, and squeezed things are harder to know: here the picture keeps its
-proportions, at as many pixels as the square has, so that it costs the same. (`docs/several.md` has
-what this alone gives.)
+**Proportions.** Where several things stand side by side the picture is wide, and squeezed things
+are hard to know: the picture keeps its proportions here, whatever the facts of the model say, at
+as many pixels as the square has, so that it costs the same.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Territories(Approach):
     def find(self, scene: Scene, sources: int) -> list[Found]:
         """One map a territory, by the scene's method; of one source the ordinary map."""
         if sources == 1:
-            return [Found(*mixture_map(scene, squeezed=False))]
+            return [Found(*mixture_map(scene))]
         model, positions, heard = encode(scene, self.name)
         fitted = fit_territories(model, positions, heard, sources)
         if fitted is None:

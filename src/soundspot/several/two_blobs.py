@@ -31,23 +31,16 @@ NEIGHBOURS = np.ones((3, 3))
 
 @dataclass(frozen=True)
 class TwoBlobs(Approach):
-    """One map, cut.
-
-    Args:
-        squeezed: look at the picture as `locate` does, squeezed into a square; else in its
-            proportions, as the other approaches do.
-    """
+    """One map, cut."""
 
     name: ClassVar[str] = "two_blobs"
     summary: ClassVar[str] = "One map, cut into its largest blobs (the baseline)."
     scaled: ClassVar[bool] = True
     separates: ClassVar[bool] = False
 
-    squeezed: bool = True
-
     def find(self, scene: Scene, sources: int) -> list[Found]:
         """The map of `locate`, each part faint outside its own blob's pixels."""
-        whole, similarity = mixture_map(scene, squeezed=self.squeezed)
+        whole, similarity = mixture_map(scene)
         height, width = scene.pictures[0].shape[:2]
         scale = SIDE / max(height, width)
         values = resize_map(whole, (max(1, round(scale * height)), max(1, round(scale * width))))
@@ -58,12 +51,11 @@ class TwoBlobs(Approach):
         return [Found(np.where(owners == k, values, faint), similarity) for k in range(sources)]
 
 
-def mixture_map(scene: Scene, *, squeezed: bool) -> tuple[FloatMap, float]:
+def mixture_map(scene: Scene) -> tuple[FloatMap, float]:
     """The method's map of the whole sound, and the similarity."""
     locator = scene.locator
-    images = locator.look([locator.fit(scene.pictures[0])]) if squeezed else scene.images
     with frozen(locator.model):
-        found = locator.method.explain(locator.listen([scene.heard]), images)
+        found = locator.method.explain(locator.listen([scene.heard]), scene.images)
     return found.maps[0].float().cpu().numpy(), float(found.similarities[0])
 
 
