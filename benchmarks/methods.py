@@ -40,7 +40,7 @@ METHODS = (
     "input_gradient",
     "guided_backprop",
     "grad_cam",
-    "combined(similarity_map, guided_backprop)",
+    "combined(similarity_map, guided_backprop, weights=(2, 3), blur=0.05)",
 )
 OCCLUSION = "occlusion"
 PICTURES = 4

@@ -257,6 +257,7 @@ def test_an_index_is_never_made_of_damaged_bytes(folder, caplog):
             shards.raw(n)
     assert not (folder / "shard-000000.idx").exists()
     assert "made anew" in caplog.text
+    assert "SHA-256 is not that of shards.json" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@
 | 32-... | a record of 16 bytes a sample: offset (8), length (4), CRC-32 of these bytes (4) |
 | behind | the keys, ASCII, one a line |
 
-Numbers are little-endian. The file is mapped, not read: of 100 million samples only the pages in
-use are in memory. It holds nothing that the tar does not: a lost one is made anew by `scan`.
+Numbers are little-endian. A large file is mapped, not read: only the pages in use are in memory. It
+holds nothing that the tar does not: a lost one is made anew by `scan`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ HEAD = struct.Struct("<8sIIQQ")
 CHECKED_FROM = 16
 RECORD = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc", "<u4")])
 SUFFIX = ".idx"
+MAPPED_FROM = 1 << 20
+"""Bytes above which a file is mapped."""
 MAX_LENGTH = 2**32 - 1
 """Bytes of one sample."""
 
@@ -85,17 +87,20 @@ def parse_index(content: bytes) -> Index:
 
 
 def open_index(path: Path) -> Index:
-    """Map an index file.
+    """Read an index file, or map a large one.
+
+    A mapped file that somebody cuts short ends the process (SIGBUS), one that was read does not.
 
     Raises:
         MediaError: it is missing, none of this version, or damaged.
     """
     try:
-        mapped = np.memmap(path, np.uint8, "r")
+        small = path.stat().st_size <= MAPPED_FROM
+        whole = np.fromfile(path, np.uint8) if small else np.memmap(path, np.uint8, "r")
     except (OSError, ValueError) as error:
         raise MediaError(f"{path}: cannot be read ({error})") from error
     try:
-        return _checked(memoryview(mapped.data), mapped)
+        return _checked(memoryview(whole.data), whole)
     except MediaError as error:
         raise MediaError(f"{path}: {error}") from None
 

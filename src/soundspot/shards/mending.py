@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from pathlib import Path
 from typing import BinaryIO
 
 from soundspot.errors import MediaError
-from soundspot.files import write_beside
+from soundspot.files import one_line, write_beside
 from soundspot.shards.catalogue import ShardFile
 from soundspot.shards.index import Index, index_bytes, parse_index, scan
 
 CHUNK = 1 << 20
 """Bytes read at a time for a checksum."""
+
+log = logging.getLogger(__name__)
 
 
 def mended_index(tar: Path, index: Path, entry: ShardFile) -> Index:
@@ -36,6 +39,12 @@ def mended_index(tar: Path, index: Path, entry: ShardFile) -> Index:
     if not places:
         raise MediaError(f"{tar} is damaged: {wrong or 'it is empty'}; copy it again")
     content = index_bytes(places, keys)
+    if not whole:
+        log.warning(
+            "%s: is damaged (its SHA-256 is not that of shards.json), and without its index it "
+            "cannot be told which samples are; copy both again",
+            one_line(tar),
+        )
     if whole:
         with contextlib.suppress(MediaError), write_beside(index) as beside:
             beside.write_bytes(content)

@@ -6,7 +6,7 @@
     numbers = shards.order(seed=0, epoch=3).at(range(256))
 
 Reads are `pread`s of whole samples: no file has a position that threads or forked processes could
-disturb. At most `OPEN_SHARDS` shards are open at once, their indexes mapped, so memory does not
+disturb. At most `OPEN_SHARDS` shards are open at once, large indexes mapped, so memory does not
 grow with the number of samples. Each sample's bytes are checked against the CRC-32 of its index
 record; what does not agree is a `MediaError` that names shard and key, and the samples beside it
 can be read.

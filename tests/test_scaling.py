@@ -1,0 +1,92 @@
+"""The cost model's arithmetic, and its simulations on small numbers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import scaling
+from scaling import Machines
+
+RATES = {
+    "make_sample_s": 0.004,
+    "sample_bytes": 1e5,
+    "gathered_bytes_a_scene^1": 1000.0,
+    "gathered_bytes_a_scene^2": 6.0,
+    "gradient_bytes": 1e7,
+    "pack_pair_s": 0.01,
+}
+MACHINES = Machines(gpu_rate=1000, cores=16, link=1e9, latency=0, disk=1e9, batch=100)
+
+
+def test_one_gpu_sends_nothing() -> None:
+    step = scaling.step_of(1, RATES, MACHINES)
+    assert step.gather == step.reduce == step.latency == 0
+    assert step.compute == 0.1
+    assert step.data == pytest.approx(1.26 * 100 * 0.004 / 16)
+    assert step.seconds == 0.1
+    assert step.slowest == "compute"
+
+
+def test_messages_of_many() -> None:
+    """A ring sends 2 (G - 1) / G of a message over each link."""
+    step = scaling.step_of(4, RATES, MACHINES)
+    assert step.reduce == pytest.approx(1.5 * 1e7 / 1e9)
+    assert step.gather == pytest.approx(1.5 * (400 * 1000 + 400**2 * 6) / 1e9)
+    assert step.seconds == pytest.approx(0.1 + step.reduce + step.gather)
+
+
+def test_what_is_slow_is_named() -> None:
+    few = Machines(gpu_rate=1000, cores=1, batch=100)
+    assert scaling.step_of(1, RATES, few).slowest == "data"
+    many = Machines(gpu_rate=1000, cores=99, batch=4000, link=1e9)
+    assert scaling.step_of(256, RATES, many).slowest == "gather"
+
+
+def test_the_tables_have_a_row_for_each() -> None:
+    lines = list(scaling.costs(RATES, MACHINES))
+    assert sum(line.startswith("| 144,000") for line in lines) == 2
+    assert any("256" in line and "gather" in line for line in lines)
+
+
+def test_young_and_daly() -> None:
+    assert scaling.young(50, 10_000) == 1000
+    assert scaling.daly(1e-6, 1e6) == pytest.approx(scaling.young(1e-6, 1e6), rel=1e-3)
+    assert scaling.daly(30, 10) == 10
+
+
+def test_without_failures_only_checkpoints_cost() -> None:
+    rng = np.random.default_rng(0)
+    assert scaling.played(1000, 100, 2, 50, 1e12, rng) == 1020
+    assert scaling.played(1050, 100, 2, 50, 1e12, rng) == 1050 + 22
+
+
+def test_the_optimum_loses_least() -> None:
+    """And so much as theory says: e^(R/M) M (e^((t + C)/M) - 1) / t - 1 (Daly 2006, eq. 13)."""
+    cost, restart, mtbf = 5.0, 20.0, 1000.0
+    best = scaling.daly(cost, mtbf)
+    lost = {by: scaling.overhead(best * by, cost, restart, mtbf) for by in (0.2, 1, 5)}
+    assert lost[1] < lost[0.2]
+    assert lost[1] < lost[5]
+    theory = np.exp(restart / mtbf) * mtbf * (np.exp((best + cost) / mtbf) - 1) / best - 1
+    assert lost[1] == pytest.approx(theory, rel=0.1)
+
+
+def test_one_group_over_all_mixes_uniformly() -> None:
+    found = scaling.mixing(4000, per_shard=400, batch=100)
+    assert found.twice == 0
+    assert found.together == pytest.approx(1, abs=0.1)
+    assert found.apart == pytest.approx(1, abs=0.1)
+
+
+def test_local_groups_meet_more_often() -> None:
+    """With many shards, two samples of a batch share one of the group's blocks."""
+    found = scaling.mixing(60_000, per_shard=100, batch=128)
+    assert found.twice == 0
+    assert 1 < found.together < 600 / 16 * 1.3
+    assert found.shards <= 16 * 2 + 1
+    assert found.apart < 0.2
