@@ -103,9 +103,10 @@ class LogMel(nn.Module):
             x = F.pad(sounds.float(), (margin, samples - sounds.shape[-1] + margin))
             spectrum = torch.stft(
                 x, FFT_SIZE, HOP, WINDOW, self.window, center=False, return_complex=True
-            )
-            bands = self.filters @ torch.view_as_real(spectrum).square().sum(-1)
-            return (torch.log(bands + MEL_FLOOR) - LOG_MEAN) / LOG_RANGE
+            ).mT  # as the transform lays it out: frames, then frequencies
+            power = spectrum.real.square() + spectrum.imag.square()
+            bands = torch.log(power @ self.filters.T + MEL_FLOOR)
+            return ((bands - LOG_MEAN) / LOG_RANGE).mT.contiguous()
 
 
 def whole_positions(samples: int) -> int:
