@@ -308,6 +308,8 @@ def test_places_that_cannot_be_written(option: str, folder: Path, run: Run) -> N
 
 def test_wrong_use(folder: Path, run: Run) -> None:
     check_refusal(run("locate", "p.png"), "p.png: a sound is needed too")
+    Path("text.mp4").write_text("no film")
+    check_refusal(run("locate", "text.mp4"), "text.mp4: is no video; for a picture a sound is")
     check_refusal(run("locate", model=""), "INPUT")
     check_refusal(run("lcoate", "p.png"), "lcoate")
     check_refusal(run("--verison"), "--verison")

@@ -93,6 +93,12 @@ def test_frames_and_sound_are_those_of_the_clip(name, suffix, clips, tmp_path):
     assert abs(lag(*heard, RATE)) <= TICK
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_film_says_the_rate_of_its_frames(suffix: str, clips, tmp_path):
+    with av.open(copy(clips["aac.mp4"], tmp_path / f"out{suffix}")) as film:
+        assert float(film.streams.video[0].average_rate or 0) == pytest.approx(25, abs=0.01)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("name", CLIPS)
 def test_a_range_starts_and_ends_where_asked(name, suffix, clips, tmp_path):

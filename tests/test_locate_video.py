@@ -338,6 +338,20 @@ def test_outputs_are_tried_before_the_work(clip, tmp_path):
     with pytest.raises(OptionError, match="every=0"):
         film(FilmTask(clip, tmp_path / "w.mp4", every=0))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    for task in (FilmTask(clip, clip), FilmTask(clip, tracks=clip)):
+        with pytest.raises(OptionError, match="is read from; write to another file"):
+            film(task)
+
+
+def test_stopped_before_anything_is_done_leaves_nothing(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("soundspot.filming.stream", _stopped)
+    with pytest.raises(KeyboardInterrupt):
+        film(FilmTask(clip, tmp_path / "w.mp4"))
+    assert not list(tmp_path.iterdir())
+
+
+def _stopped(*_, **__):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -348,6 +362,8 @@ def test_outputs_are_tried_before_the_work(clip, tmp_path):
         (["clip.mp4", "-o", "w.mp4", "--map", "m.npy"], "--map goes with a picture, not with a v"),
         (["clip.mp4", "-o", "w.mp4", "--out-dir", "d"], "--out-dir goes with a manifest"),
         (["clip.mp4", "--tracks", "t.jsonl", "--curve"], "--curve changes how a film looks"),
+        (["clip.mp4", "--tracks", "-"], "--tracks -: give a file"),
+        (["clip.mp4", "--json", "p.png/w.json"], "p.png/w.json cannot be written"),
         (["clip.mp4", "-o", "clip.mp4"], "clip.mp4: is read from or written twice"),
         (["clip.mp4", "-o", "w.mp4", "--start", "soon"], "'soon' is no time; give 90 or 1:30"),
         (["clip.mp4", "-o", "w.mp4", "--start", "9"], "ends at 5.00 s, before 9 s"),

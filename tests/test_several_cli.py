@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 import soundspot
+from films import tones, write_film
 from pack_films import make_film
 from soundspot.cli import main
-from soundspot.errors import OptionError
+from soundspot.errors import MediaError, OptionError
 from soundspot.facts import Calibration, ModelFacts
 from soundspot.media.video import frame_times, read_info
 from soundspot.models.two_tower import TwoTower, TwoTowerConfig
@@ -66,6 +67,14 @@ def test_two_sources_are_drawn_told_and_written(
     assert "drawn in" in said.err
 
 
+def test_all_or_nothing_is_written(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    pair, out = (str(folder / "a.png"), str(folder / "a.wav")), tmp_path / "o.png"
+    words = ("-o", str(out), "--listen", str(tmp_path / "taken" / "heard"))
+    assert locate(folder, *pair, "--sources", "2", *words) == 2
+    assert not out.exists()
+
+
 def test_auto_answers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pair = (str(folder / "a.png"), str(folder / "a.wav"))
     assert locate(folder, *pair, "--sources", "auto") == 0
@@ -81,12 +90,15 @@ def test_auto_answers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (("a.png", "a.wav", "--sources", "2", "--approach", "x"), "unknown approach 'x'"),
         (("film.mp4", "--sources", "2"), "say what to write"),
         (("film.mp4", "--sources", "2", "--json", "-", "--curve"), "--curve does not go with"),
+        (("film.mp4", "--sources", "2", "--json", "-", "--start", "5"), "before 5 s; ask earlier"),
+        (("film.mp4", "--sources", "2", "--json", "-", "--start", "5", "--stop", "3"), "lie after"),
+        (("film.mp4", "--sources", "2", "-o", "/proc/where.mp4"), "/proc/where.mp4 cannot be"),
     ],
 )
 def test_refusals(
     words: tuple[str, ...], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = [str(folder / word) if "." in word else word for word in words]
+    named = [str(folder / word) if "." in word else word for word in words]  # /proc stays
     assert locate(folder, *named) == 2
     said = capsys.readouterr().err
     assert message in said
@@ -105,6 +117,34 @@ def test_a_film_keeps_its_frames_and_names_its_sources(
     assert all(0 <= a < b <= 1.2 for one in told for a, b in one["sounds"])
     assert len(frame_times(out)) == len(frame_times(clip))
     assert read_info(out).has_sound
+
+
+def test_a_stop_behind_the_end_is_the_end(folder: Path) -> None:
+    model = soundspot.load(folder / "toy.safetensors")
+    found = film_sources(folder / "film.mp4", model, sources=1, every=20, stop=999.0, device="cpu")
+    assert found[0].stretches[-1][1] <= 1.1
+
+
+def test_what_becomes_of_the_sound_is_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = write_film(tmp_path / "pcm.mkv", [0.0, 0.1], wave=tones([], 0.2), sound="pcm_s16le")
+    out = str(tmp_path / "where.mp4")
+    assert locate(folder, str(clip), "--sources", "1", "-o", out) == 0
+    assert "it is encoded again as AAC" in capsys.readouterr().err
+
+
+def test_nothing_is_fitted_before_the_output_is_known_to_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soundspot.several.film.sources_of_clip", None)
+    model = soundspot.load(folder / "toy.safetensors")
+    for name, error in (("where.avi", OptionError), ("where.mp4", MediaError)):
+        (tmp_path / name).mkdir()
+        with pytest.raises(error, match=r"a film is written as|is a folder"):
+            film_sources(folder / "film.mp4", model, tmp_path / name)
+    with pytest.raises(OptionError, match="is read from"):
+        film_sources(folder / "film.mp4", model, folder / "film.mp4")
 
 
 def test_a_long_film_is_to_be_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

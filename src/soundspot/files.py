@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,20 @@ def write_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+class _TriedError(Exception):
+    """One may write there."""
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out now, not after hours, that an output cannot be written.
+
+    Raises:
+        MediaError: the folder or the disk takes no such file.
+    """
+    with contextlib.suppress(_TriedError), write_beside(path):
+        raise _TriedError
+
+
 def _mode_to_keep(target: Path, name: str) -> int | None:
     """Return the permissions of the file that will be replaced; None where there is none."""
     if target.is_dir():
@@ -168,7 +183,8 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "log.jsonl").open("a").close()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise TrainingError(
             f"{folder}: cannot be written ({error.strerror}); choose another --out"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from soundspot.errors import MediaError, SoundspotError
+from soundspot.errors import MediaError
 from soundspot.files import one_line, write_beside
 from soundspot.film_folder import FilmFolder, Segment
 from soundspot.media.film_pictures import KEY_EVERY, PictureFile
@@ -151,7 +151,7 @@ class FilmJob:
         self._take_up()
         try:
             broken = self._work(progress)
-        except SoundspotError:
+        except BaseException:
             self._leave()
             raise
         if broken is not None and not (self.task.keep_partial and self.done):

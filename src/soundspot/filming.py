@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from soundspot import __version__
 from soundspot.batch import fingerprint
-from soundspot.files import require_file, write_beside
+from soundspot.errors import OptionError
+from soundspot.files import check_writable, require_file
 from soundspot.film_folder import FilmFolder
 from soundspot.film_job import SEGMENT_FRAMES, FilmJob, FilmReport, FilmTask, Moments
 from soundspot.locating import Locator
@@ -54,14 +55,17 @@ def film_clip(
     Raises:
         MediaError: the clip has no pictures or no sound, or is damaged (what came before is kept
             in the folder, and in the outputs with `keep_partial`); or the disk refuses.
-        OptionError: an option out of range, or an unfinished film of other settings in the way.
+        OptionError: an option out of range, an output that is read from, or an unfinished film of
+            other settings in the way.
         MethodError: the method cannot work on this model.
     """
     outputs = [path for path in (task.film, task.tracks) if path is not None]
     if task.film is not None:
         check_film_name(task.film)
     for path in outputs:
-        _try_writing(path)
+        if path.resolve() in (task.clip.resolve(), task.sound and task.sound.resolve()):
+            raise OptionError(f"{path}: is read from; write to another file")
+        check_writable(path)
     info = read_info(task.clip)
     locator = Locator(model, method, device=device, threshold=task.threshold, visible=task.visible)
     moments = _stream_of(task, locator, device)
@@ -140,13 +144,3 @@ def _identity(path: Path) -> list[Any]:
     """A file's place, size and time of change: another file is told apart."""
     found = require_file(path).stat()
     return [os.fspath(path.resolve()), found.st_size, found.st_mtime_ns]
-
-
-class _TriedError(Exception):
-    """One may write there."""
-
-
-def _try_writing(path: Path) -> None:
-    """Find out now, not after hours, that an output cannot be written."""
-    with contextlib.suppress(_TriedError), write_beside(path):
-        raise _TriedError

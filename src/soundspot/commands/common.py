@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,17 @@ def refuse_overwriting(outputs: Iterable[str | None], inputs: Iterable[str | Pat
         if Path(name).resolve() in taken:
             raise OptionError(f"{name}: is read from or written twice; write to another file")
         taken.add(Path(name).resolve())
+
+
+def say_what_is_encoded_again(sound: str | Path, film: str | Path) -> None:
+    """One line where a film cannot hold its sound as it is: never in silence."""
+    from soundspot.media.film_sound import plan_sound
+    from soundspot.media.film_writer import check_film_name
+
+    check_film_name(film)
+    note = plan_sound(sound, film).note
+    if note is not None:
+        print(note, file=sys.stderr)
 
 
 def write_json(target: str, data: Any) -> None:

@@ -46,7 +46,12 @@ def define(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="OUT", help="draw map and boxes: .png, .jpg, .webp; .mp4, .mkv")
     add("--json", metavar="FILE", help="write the answer (video: summary) as JSON; - prints it")
     add("--method", metavar="M", help="how to make the map (default: the model's own choice)")
-    add("--batch", metavar="N", type=int, help="pairs, or frames, at a time (default: 8)")
+    add(
+        "--batch",
+        metavar="N",
+        type=int,
+        help="pairs (default: 8) or frames (default: 2 on a CPU, 16 elsewhere) at a time",
+    )
     add_model(parser)
     add_cuts(parser.add_argument_group("in place of the model's own thresholds"))
     locate_sources.define(parser.add_argument_group("several sources at once"))

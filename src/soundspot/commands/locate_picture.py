@@ -9,6 +9,7 @@ from pathlib import Path
 from soundspot.commands import locate_sources
 from soundspot.commands.common import CUTS, cuts, load_model, refuse_overwriting, write_json
 from soundspot.errors import OptionError
+from soundspot.files import what_is
 
 OPTIONS = {*CUTS, "sound", "output", "json", "map"} | locate_sources.OPTIONS
 SUFFIXES = {"output": (".png", ".jpg", ".jpeg", ".webp"), "map": (".npy", ".png")}
@@ -23,7 +24,10 @@ def define(group: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Locate, write what is asked for, and say it in one line."""
     if arguments.sound is None:
-        raise OptionError(f"{arguments.input}: a sound is needed too: soundspot locate IMAGE SOUND")
+        known = what_is(Path(arguments.input)) is not None
+        why = "" if known else "is no video; for a picture "
+        needs = "a sound is needed too: soundspot locate IMAGE SOUND"
+        raise OptionError(f"{arguments.input}: {why}{needs}")
     _check_outputs(arguments)
     locate_sources.check(arguments)
     if arguments.sources is not None:

@@ -7,8 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundspot.commands.common import load_model, refuse_overwriting, write_json
+from soundspot.commands.common import (
+    load_model,
+    refuse_overwriting,
+    say_what_is_encoded_again,
+    write_json,
+)
 from soundspot.errors import OptionError
+from soundspot.files import check_writable
 
 if TYPE_CHECKING:
     from soundspot.several import SourceResult
@@ -73,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         listen=arguments.listen is not None,
         device=arguments.device,
     )
+    for file in [*maps[: len(found)], *sounds[: len(found)]]:
+        check_writable(file)  # all or nothing: one that fails would leave the others behind
     if arguments.output:
         save(arguments.output, as_picture(arguments.input), found)
     for one, file in zip(found, maps, strict=False):
@@ -96,6 +104,10 @@ def run_video(arguments: argparse.Namespace, options: set[str]) -> int:
         raise OptionError(f"{arguments.input} is a video: say what to write: -o FILM.mp4 or --json")
     sources = number(arguments.sources)
     refuse_overwriting([arguments.output, arguments.json], (arguments.input, arguments.model))
+    if arguments.json not in (None, "-"):
+        check_writable(arguments.json)
+    if arguments.output:
+        say_what_is_encoded_again(arguments.input, arguments.output)
     from soundspot.several.film import film_sources
 
     found = film_sources(

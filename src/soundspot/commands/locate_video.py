@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundspot.commands import locate_sources
-from soundspot.commands.common import CUTS, load_model, refuse_overwriting, write_json
+from soundspot.commands.common import (
+    CUTS,
+    load_model,
+    refuse_overwriting,
+    say_what_is_encoded_again,
+    write_json,
+)
 from soundspot.errors import OptionError
-from soundspot.files import one_line
+from soundspot.files import check_writable, one_line
 
 if TYPE_CHECKING:
     from soundspot.film_job import FilmReport, FilmTask
@@ -64,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     from soundspot.track_file import summary_text
 
     task = _task(arguments)
-    _say_what_is_encoded_again(task)
+    if task.film is not None:
+        say_what_is_encoded_again(task.sound or task.clip, task.film)
     report = film_clip(
         task, load_model(arguments), arguments.method, device=arguments.device, progress=True
     )
@@ -96,6 +103,8 @@ def _check(arguments: argparse.Namespace) -> None:
             f"{arguments.input} is a video: say what to write: -o FILM.mp4, --tracks FILE.jsonl or "
             "--json FILE"
         )
+    if arguments.tracks == "-":
+        raise OptionError("--tracks -: give a file; --json - prints the summary")
     for name in LOOK:
         if getattr(arguments, name) is not None and not arguments.output:
             raise OptionError(f"--{name.replace('_', '-')} changes how a film looks; it needs -o")
@@ -103,6 +112,8 @@ def _check(arguments: argparse.Namespace) -> None:
     refuse_overwriting(
         (arguments.output, arguments.tracks, arguments.json), [i for i in inputs if i is not None]
     )
+    if arguments.json not in (None, "-"):
+        check_writable(arguments.json)
 
 
 def _task(arguments: argparse.Namespace) -> FilmTask:
@@ -126,16 +137,3 @@ def _task(arguments: argparse.Namespace) -> FilmTask:
 
 def _path(name: str | None) -> Path | None:
     return None if name is None else Path(name)
-
-
-def _say_what_is_encoded_again(task: FilmTask) -> None:
-    """One line where the sound cannot be copied: never in silence."""
-    if task.film is None:
-        return
-    from soundspot.media.film_sound import plan_sound
-    from soundspot.media.film_writer import check_film_name
-
-    check_film_name(task.film)
-    note = plan_sound(task.sound or task.clip, task.film).note
-    if note is not None:
-        print(note, file=sys.stderr)

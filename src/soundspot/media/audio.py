@@ -373,14 +373,19 @@ def _sndfile_reads(sound: soundfile.SoundFile, position: int, size: int) -> Iter
         position += len(samples)
 
 
+def open_media(file: Path) -> InputContainer:
+    """Open a file with FFmpeg, which may open nothing else that the file names."""
+    return av.open(
+        f"file:{file}",
+        metadata_errors="replace",
+        options={"protocol_whitelist": "file", "format_whitelist": FFMPEG_FORMATS},
+    )
+
+
 def _ffmpeg_blocks(file: Path, name: str, after: float) -> Iterator[Block]:
     # PyAV keeps FFmpeg's log off the terminal unless the user turns it on
     try:
-        container = av.open(
-            f"file:{file}",
-            metadata_errors="replace",
-            options={"protocol_whitelist": "file", "format_whitelist": FFMPEG_FORMATS},
-        )
+        container = open_media(file)
     except (av.FFmpegError, ValueError) as error:
         raise MediaError(f"{name} {_what_instead(file)}; give {READABLE}") from error
     with container:

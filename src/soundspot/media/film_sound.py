@@ -36,11 +36,11 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from ..files import one_line, require_file
 from .audio import (
-    FFMPEG_FORMATS,
     LONGEST_PAUSE_SECONDS,
     READABLE,
     SLACK_SECONDS,
     _what_instead,
+    open_media,
 )
 
 IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
@@ -150,11 +150,7 @@ def sound_packets(
 def _opened(clip: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, AudioStream | None]]:
     file, name = require_file(clip), one_line(clip)
     try:
-        container = av.open(
-            f"file:{file}",
-            metadata_errors="replace",
-            options={"protocol_whitelist": "file", "format_whitelist": FFMPEG_FORMATS},
-        )
+        container = open_media(file)
     except (av.FFmpegError, ValueError) as error:
         raise MediaError(f"{name} {_what_instead(file)}; give {READABLE}") from error
     with container:

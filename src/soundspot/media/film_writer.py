@@ -124,6 +124,9 @@ def _part_packets(parts: Sequence[Path], out: OutputContainer) -> Iterator[Timed
         setup = head.codec_context.extradata
         track = out.add_stream_from_template(head)
         track.time_base = CLOCK
+        rate = head.average_rate or head.base_rate
+        if rate is not None:
+            track.codec_context.framerate = rate  # mkv notes it
     return _all_packets(parts, track, setup)
 
 

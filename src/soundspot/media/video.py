@@ -40,7 +40,7 @@ from av.video.stream import VideoStream
 
 from ..errors import MediaError, OptionError
 from ..files import one_line, require_file, what_is
-from .audio import EXACT_LENGTH, FFMPEG_FORMATS, MIN_SECONDS, SLACK_SECONDS, is_cut
+from .audio import EXACT_LENGTH, MIN_SECONDS, SLACK_SECONDS, is_cut, open_media
 from .image import PIXEL_LIMIT, Picture, fit_picture
 
 TIME_SLACK = 1e-6
@@ -187,11 +187,7 @@ class _Film:
         """Open a file, and turn what FFmpeg complains of into one line."""
         file, name = require_file(path), one_line(path)
         try:
-            container = av.open(
-                f"file:{file}",
-                metadata_errors="replace",
-                options={"protocol_whitelist": "file", "format_whitelist": FFMPEG_FORMATS},
-            )
+            container = open_media(file)
         except (av.FFmpegError, ValueError) as error:
             raise MediaError(f"{name} {_what_instead(file)}; give {READABLE}") from error
         with container:

@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from tqdm import tqdm
 
-from soundspot.errors import OptionError
-from soundspot.media.audio import as_sound
-from soundspot.media.film_writer import write_film
+from soundspot.errors import MediaError, OptionError
+from soundspot.files import check_writable, one_line
+from soundspot.media.audio import read_sound
+from soundspot.media.film_writer import check_film_name, pictures_end, write_film
+from soundspot.media.image import fit_picture
 from soundspot.media.video import frames, read_info
 from soundspot.several.clip import KEY_FRAMES, SourcesOfClip, sources_of_clip
 from soundspot.several.source import SourceResult, draw
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from soundspot.localize import Method
+    from soundspot.media.image import Picture
+    from soundspot.media.video import VideoInfo
     from soundspot.similarity import Similarity
 
 LONGEST = 120.0
@@ -88,35 +89,58 @@ def film_sources(
     """
     if every < 1:
         raise OptionError(f"every={every}; it must be 1 or more")
-    end = read_info(clip).seconds if stop is None else stop
-    if end - start > LONGEST:
-        raise OptionError(
-            f"{clip}: several sources are fitted to at most {LONGEST:g} s at once, and this is "
-            f"{end - start:.0f} s; give a start and a stop"
-        )
-    keys = [picture for _, picture in frames(clip, start, stop, (end - start) / KEY_FRAMES)]
-    found = sources_of_clip(model, keys, _sound(clip, start, end), sources, method, device=device)
-    height, width = keys[0].shape[:2]
-    spans = _Spans(found)
+    if film is not None:
+        check_film_name(film)
+        if Path(film).resolve() == Path(clip).resolve():
+            raise OptionError(f"{film}: is read from; write to another file")
+        check_writable(film)
     info = read_info(clip)
-    drawn = _drawn(clip, found, spans, start, stop, every)
+    end = _end(clip, info, start, stop)
+    size = info.width, info.height
+    keys = [p for _, p in _sized(frames(clip, start, stop, (end - start) / KEY_FRAMES), size)]
+    sound = read_sound(clip, SOUND_RATE, start, end - start), SOUND_RATE
+    found = sources_of_clip(model, keys, sound, sources, method, device=device)
+    spans = _Spans(found)
+    drawn = _drawn(_sized(frames(clip, start, stop), size), found, spans, start, every)
     bar = tqdm(drawn, desc="frames", unit="frame", disable=not progress, leave=False)
     if film is None:
         for _ in bar:
             pass
     else:
-        with write_film(
-            film, (width, height), info.rate, sound_from=clip, start=start, stop=stop
-        ) as pictures:
+        with write_film(film, size, info.rate, sound_from=clip, start=start, stop=stop) as pictures:
             for time, picture in bar:
                 pictures.write(time, picture)
     return spans.closed(end)
 
 
-def _sound(clip: str | Path, start: float, end: float) -> tuple[NDArray[np.float32], int]:
-    """The sound of the stretch."""
-    samples = as_sound(clip, SOUND_RATE)
-    return samples[round(start * SOUND_RATE) : round(end * SOUND_RATE)], SOUND_RATE
+def _end(clip: str | Path, info: VideoInfo, start: float, stop: float | None) -> float:
+    """Where the stretch ends: at `stop`, or with the pictures.
+
+    Raises:
+        MediaError: it begins after the pictures.
+        OptionError: it is empty or too long.
+    """
+    if stop is not None and not stop > start:
+        raise OptionError(f"stop={stop:g} s must lie after start={start:g} s")
+    last = pictures_end(clip) or info.seconds
+    if start >= last:
+        raise MediaError(f"{one_line(clip)} ends at {last:.2f} s, before {start:g} s; ask earlier")
+    end = last if stop is None else min(stop, last)
+    if end - start > LONGEST:
+        raise OptionError(
+            f"{one_line(clip)}: several sources are fitted to at most {LONGEST:g} s at once, and "
+            f"this is {end - start:.0f} s; give a start and a stop"
+        )
+    return end
+
+
+def _sized(
+    timed: Iterator[tuple[float, Picture]], size: tuple[int, int]
+) -> Iterator[tuple[float, Picture]]:
+    """Frames, those of another size fitted to the first one's."""
+    for time, picture in timed:
+        alike = picture.shape[1::-1] == size
+        yield time, picture if alike else fit_picture(picture, *size)
 
 
 class _Spans:
@@ -151,16 +175,15 @@ class _Spans:
 
 
 def _drawn(
-    clip: str | Path,
+    timed: Iterator[tuple[float, Picture]],
     found: SourcesOfClip,
     spans: _Spans,
     start: float,
-    stop: float | None,
     every: int,
-) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+) -> Iterator[tuple[float, Picture]]:
     """Each frame with the sources that sound in it."""
     located: list[SourceResult] = []
-    for number, (time, picture) in enumerate(frames(clip, start, stop)):
+    for number, (time, picture) in enumerate(timed):
         if number % every == 0:
             located = found.locate(picture)
         loud = found.activity(time - start) >= EQUAL_PART / len(found)
