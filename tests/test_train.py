@@ -82,7 +82,7 @@ def test_stopped_and_started_again_ends_bit_equal(
     assert not (tmp_path / "parts" / "model.safetensors").exists()
     parts, whole = run("parts"), run("whole")
     assert same(parts, whole)
-    assert (tmp_path / "bank" / "sounds.safetensors").exists()
+    assert [path.name for path in (tmp_path / "bank").iterdir()] == ["sounds.safetensors"]
 
 
 def test_boxes_and_groups_are_never_read(planted: Path, sound_tower: Path, tmp_path: Path) -> None:
@@ -116,6 +116,22 @@ def test_nan_stops_and_keeps_the_last_checkpoint(
     assert report["step"] == 3
     assert report["files"]
     assert all(Path(name).exists() for name in report["files"])
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing(
+    planted: Path, sound_tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finite loss may have an infinite gradient, that of a square root at 0 for one."""
+    true_loss = RegionContrast.loss
+
+    def steep(objective: RegionContrast, *arguments: object) -> torch.Tensor:
+        loss = true_loss(objective, *arguments)  # type: ignore[arg-type]
+        return loss + (objective.log_sharpness * 0).abs().sqrt()
+
+    monkeypatch.setattr(RegionContrast, "loss", steep)
+    options = replace(TINY, save_every=1)
+    with pytest.raises(TrainingError, match=r"step 1 is nan; nothing was kept"):
+        training.train(planted, tmp_path, options, sound_tower=sound_tower, device="cpu")
 
 
 def test_another_run_in_the_same_folder_is_refused(

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from planted_pairs import plant_shards, plant_tower
 from soundspot.batches import Batch, join
-from soundspot.errors import DataError, MediaError
+from soundspot.errors import DataError, MediaError, TrainingError
+from soundspot.losses.region_contrast import LOOKED_AT, scenes_behind
 from soundspot.models import MODELS
 from soundspot.options import Handling, TrainOptions
 from soundspot.shard_batches import ShardBatches, read_clips, samples_before
@@ -80,6 +81,17 @@ def test_blocks_make_the_batch_of_one(shards: Path, bank: SoundBank, waves: bool
                 assert torch.equal(getattr(parts, name), value), name
 
 
+def test_the_scenes_that_read_a_model_out_are_those_of_one_block(
+    shards: Path, bank: SoundBank
+) -> None:
+    whole, parts = (
+        scenes_behind(ShardBatches(Shards.open(shards), bank, replace(OPTIONS, blocks=blocks)))
+        for blocks in (1, 4)
+    )
+    assert len(whole) == LOOKED_AT * OPTIONS.scenes
+    assert torch.equal(whole, parts)
+
+
 def test_a_sound_is_heard_as_from_the_bank(shards: Path, bank: SoundBank) -> None:
     """Clips of the stream, embedded in the step, are those of the same samples in the bank."""
     opened = Shards.open(shards)
@@ -141,6 +153,12 @@ def test_a_broken_sample_is_named_and_replaced(kept: dict[str, Any], tmp_path: P
     strict = Handling(strict=True)
     with pytest.raises(MediaError, match="shard-000000"):
         train(root, tmp_path / "strict", OPTIONS, **alone, handling=strict)
+
+
+def test_one_sample_alone_is_refused(tmp_path: Path) -> None:
+    root = plant_shards(tmp_path / "shards", 1, shards=1)
+    with pytest.raises(TrainingError, match="two or more"):
+        train(root, tmp_path / "run", OPTIONS, sound_tower=plant_tower(tmp_path), device="cpu")
 
 
 def test_unfinished_shards_are_refused(kept: dict[str, Any], tmp_path: Path) -> None:

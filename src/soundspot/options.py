@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import Field, dataclass, field
 from typing import Any
 
@@ -44,11 +45,12 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        whole = (self.steps, self.scenes, self.save_every)
-        if min(whole) < 1 or self.side < 64 or self.side % 32:
+        if min(self.steps, self.save_every) < 1 or self.side < 64 or self.side % 32:
             raise OptionError(
-                "train: steps, scenes, save-every are at least 1; side is a multiple of 32 from 64"
+                "train: steps and save-every are at least 1; side is a multiple of 32 from 64"
             )
+        if self.scenes < 2:
+            raise OptionError("train: scenes is at least 2; one is learned from beside another")
         if min(self.seed, self.warm_up, self.blocks) < 0:
             raise OptionError("train: seed, warm-up and blocks are 0 or more")
         if self.still < 0 or self.gate < 1:
@@ -62,8 +64,9 @@ class TrainOptions:
             raise OptionError("train: mosaics is a share, 0 to 1")
         if not 0 <= self.ema < 1:
             raise OptionError("train: ema is 0 or more and below 1")
-        if not (self.rate > 0 and self.tower_rate >= 0 and self.decay >= 0):
-            raise OptionError("train: rate is above 0; tower-rate and decay are 0 or more")
+        rates = (self.rate, self.tower_rate, self.decay)
+        if not (all(0 <= rate < math.inf for rate in rates) and self.rate):
+            raise OptionError("train: rate is above 0; tower-rate and decay are 0 or more; finite")
 
 
 @dataclass(frozen=True)

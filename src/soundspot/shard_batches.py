@@ -152,7 +152,9 @@ class ShardBatches(Batches):
             else:
                 read.files.append(raw.where)
                 return found
-        raise TrainingError(f"{MAX_UNREADABLE} samples in a row cannot be read; the last: {number}")
+        raise TrainingError(
+            f"{MAX_UNREADABLE} samples in a row cannot be read; the last: {read.passed[-1][1]}"
+        )
 
     def _candidates(self, place: int) -> Iterator[int]:
         """The sample of a place, then those that dice of the place choose."""

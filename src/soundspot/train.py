@@ -208,8 +208,9 @@ class Run:
         files = [name for some in self.ranks.objects(batch.files) for name in some]
         self.ranks.first_does(lambda: write_diverged(self.out, self.step, loss, files))
         raise TrainingError(
-            f"{self.out}: the loss of step {self.step} is {loss}; {self.checkpoints.kept()}, and "
-            f"{DIVERGED} names the files of this step; lower --rate or --tower-rate"
+            f"{self.out}: loss or gradient of step {self.step} is {loss}; "
+            f"{self.checkpoints.kept()}, and {DIVERGED} names the files of this step; "
+            "lower --rate or --tower-rate"
         )
 
     def _pass_over(self, journal: Journal, name: str, reason: str) -> None:

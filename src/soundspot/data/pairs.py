@@ -99,7 +99,11 @@ def _from_manifest(path: Path) -> Pairs:
 def _from_folder(path: Path) -> Pairs:
     images, sounds = path / "images", path / "sounds"
     if not (images.is_dir() and sounds.is_dir()):
-        raise TrainingError(f"{path}: a training folder holds images/SET and sounds/SET")
+        what = "no training data" if path.exists() else "does not exist"
+        raise TrainingError(
+            f"{path}: {what}; give a manifest (.jsonl), a folder with images/SET and sounds/SET, "
+            "or shards (`soundspot data pack`)"
+        )
     pictures: list[tuple[Path, ...]] = []
     names: list[str] = []
     numbers: list[tuple[int, ...]] = []

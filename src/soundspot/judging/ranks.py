@@ -11,11 +11,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar, cast
 
 from soundspot.errors import OptionError
 
 T = TypeVar("T")
+PATIENCE = timedelta(days=7)
+"""How long a process that is done waits for the others; a dead one is noticed at once."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def crew_of_environment() -> Iterator[Crew]:
     import torch.distributed as dist
 
     try:
-        dist.init_process_group("gloo", rank=rank, world_size=size)
+        dist.init_process_group("gloo", rank=rank, world_size=size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise OptionError(f"the processes cannot reach each other: {error}") from error
     try:

@@ -15,6 +15,7 @@ Beside it a gate learns recordings from noise and silence, by logistic regressio
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,8 @@ SHARPNESS_START = 30.0
 """1 / t before training."""
 READ_SOFTNESS, READ_CONTRAST = 20.0, 0.5
 """c and a of the finished model (`models.two_tower`); training itself uses 10 and 0."""
-LOOKED_AT = 4
-"""Batches of scenes on which the expected score of a sound is fitted."""
+LOOKED_AT, LOOKED_AT_MOST = 4, 128
+"""Batches on which the expected score of a sound is fitted, and most scenes of them."""
 RIDGE = 1e-2
 
 
@@ -91,8 +92,7 @@ class RegionContrast(Objective[TwoTower]):
             model.project_sounds(bank.whole[: batches.own].to(device))[0].mean(0)
         )
         q, _ = model.project_sounds(every)
-        last = batches.options.steps
-        pixels = torch.cat([batches.make(last + i).pixels for i in range(LOOKED_AT)])
+        pixels = scenes_behind(batches)
         positions = torch.cat([model.encode_images(x.to(device)) for x in torch.split(pixels, 16)])
         contrasted = q - config.contrast * model.mean_sound
         scores = torch.cat(
@@ -104,6 +104,16 @@ class RegionContrast(Objective[TwoTower]):
         inputs = torch.cat((q, torch.ones_like(q[:, :1])), 1)
         ridge = RIDGE * torch.eye(inputs.shape[1], device=device)
         model.expected.copy_(torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ scores))
+
+
+def scenes_behind(batches: Batches) -> Tensor:
+    """The first scenes that no step of the run meets: as many in however many blocks."""
+    options = batches.options
+    pixels: list[Tensor] = []
+    for step, block in itertools.product(range(LOOKED_AT), range(options.parts)):
+        if step * options.scenes + batches.share(block).first < LOOKED_AT_MOST:
+            pixels.append(batches.make(options.steps + step, block).pixels)
+    return torch.cat(pixels)[:LOOKED_AT_MOST]
 
 
 def pool_regions(maps: Tensor, regions: Tensor) -> Tensor:

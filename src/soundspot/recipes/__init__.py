@@ -104,7 +104,7 @@ def read_config(name: str) -> dict[str, Any]:
         ) from None
     known, found = keys(), dict[str, Any]()
     for key, value, where in _entries(text, one_line(name)):
-        if key not in known:
+        if not isinstance(key, str) or key not in known:
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise OptionError(f"{where}: unknown key {str(key)!r}; {hint}")

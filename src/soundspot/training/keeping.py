@@ -61,6 +61,8 @@ class Checkpoints:
         Raises:
             TrainingError: the disk refuses; earlier checkpoints are whole.
         """
+        for half in self.folder.glob(f"{TEMPORARY_PREFIX}*"):  # a kill left it
+            half.unlink(missing_ok=True)
         try:
             write_checkpoint(self.path(step), tensors, {**header, "kind": KIND, "step": step})
             sync_folder(self.folder)
@@ -68,8 +70,6 @@ class Checkpoints:
             raise TrainingError(f"{error}; {self.kept()}") from None
         for old in self.steps()[: -self.keep]:
             self.path(old).unlink(missing_ok=True)
-        for half in self.folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a run that was killed
-            half.unlink(missing_ok=True)
 
     def newest(self, warn: Callable[[str], None]) -> Kept | None:
         """Header and tensors of the newest checkpoint that can be read; None where there is none.

@@ -109,7 +109,10 @@ class Learner:
         computing.apply(model)
 
     def learn(self, batch: Batch, step: int) -> float:
-        """One step; returns the loss before it. One that is not finite moves nothing."""
+        """One step; returns the loss before it, NaN of a gradient that is not finite.
+
+        A loss or a gradient that is not finite moves nothing.
+        """
         torch.manual_seed(self.options.seed * LARGE_PRIME + step)
         self.model.train()
         self.model.sound_tower.eval()
@@ -117,10 +120,11 @@ class Learner:
         loss = self._differentiate(batch.to(self.device), step)
         self.ranks.mean([p.grad for p in self.trained if p.grad is not None])
         set_rates(self.optimiser, factor(step, self.options.steps, self.options.warm_up))
-        nn.utils.clip_grad_norm_(self.trained, CLIP_NORM)
-        if math.isfinite(loss):
-            self.optimiser.step()
-            self._average(step)
+        norm = float(nn.utils.clip_grad_norm_(self.trained, CLIP_NORM))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return loss if math.isfinite(norm) else math.nan
+        self.optimiser.step()
+        self._average(step)
         return loss
 
     def _differentiate(self, batch: Batch, step: int) -> float:

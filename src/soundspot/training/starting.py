@@ -19,7 +19,7 @@ from torch import nn
 
 from soundspot.checkpoint import load, read_checkpoint
 from soundspot.data.pairs import Pairs, read_pairs
-from soundspot.errors import OptionError
+from soundspot.errors import OptionError, TrainingError
 from soundspot.facts import ModelFacts
 from soundspot.files import make_folder
 from soundspot.models import MODELS, SimilarityModel
@@ -195,7 +195,10 @@ def _bank(
 
     def hear() -> tuple[SoundBank, Broken]:
         make_folder(kept)
-        return open_bank(tower, kept, origin, waves)
+        bank, broken = open_bank(tower, kept, origin, waves)
+        if len(bank.whole) < 2:
+            raise TrainingError("one sound alone cannot be told from another; give two or more")
+        return bank, broken
 
     found = ranks.first_does(hear)
     bank, broken = found if found else (None, {})
