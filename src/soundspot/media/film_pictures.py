@@ -14,6 +14,7 @@ one: FFmpeg lets go of Python's lock while it works.
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import threading
@@ -94,6 +95,7 @@ class PictureFile:
             self._dropping.set()
         self._waiting.put(None)
         self._thread.join()
+        gc.collect()  # PyAV's objects hold one another, and an encoder holds tens of megabytes
         if kind is None and self._error is not None:
             raise self._failed()
 
