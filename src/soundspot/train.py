@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from soundspot.training.computing import Computing
 from soundspot.training.feeding import Feed
 from soundspot.training.identity import identity_of, require_same
 from soundspot.training.journal import Journal
-from soundspot.training.keeping import Checkpoints
+from soundspot.training.keeping import Checkpoints, held
 from soundspot.training.learning import Learner
 from soundspot.training.products import (
     BEST,
@@ -92,8 +93,13 @@ def train(
     name = ModelName.read(model)
     places = Places(str(data), str(out), str(name), str(sound_tower), str(bank or ""), device)
     config = RunConfig(places, options or RECIPES[name.kind], handling or Handling())
-    with ranks_of_environment(device) as (ranks, own_device), ranks.together():
+    with (
+        ranks_of_environment(device) as (ranks, own_device),
+        ranks.together(),
+        ExitStack() as holds,
+    ):
         run = Run(config, name, ranks)
+        ranks.first_does(lambda: holds.enter_context(held(run.out)))
         run.start(own_device)
         return run.train()
 

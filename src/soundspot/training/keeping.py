@@ -10,8 +10,10 @@ newest whole one is found again. One that the disk damaged later is passed over 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,6 +29,7 @@ Kept: TypeAlias = "tuple[dict[str, Any], dict[str, Tensor]]"
 """Header and tensors of a checkpoint."""
 FOLDER = "checkpoints"
 KIND = "training"
+LOCK = ".lock"
 DIGITS = 8
 
 
@@ -92,6 +95,30 @@ class Checkpoints:
         """In words, what a run that stops now can go on from."""
         steps = self.steps()
         return f"the checkpoint of step {steps[-1]} is kept" if steps else "nothing was kept"
+
+
+@contextlib.contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Hold a run's folder: two starts at once would write over one another.
+
+    The system lets go of it when the process ends, however it ends.
+
+    Raises:
+        TrainingError: another process holds it.
+    """
+    if sys.platform == "win32":  # which has no such locks
+        yield
+        return
+    import fcntl
+
+    with (run / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise TrainingError(
+                f"{run}: is being trained by another process; wait for it, or give another --out"
+            ) from None
+        yield
 
 
 def sync_folder(folder: Path) -> None:
