@@ -23,7 +23,8 @@ Data flows one way, and this is the map of the package:
     protocols/    one file = one frozen way to judge
     judging/, benchmark, report/    the referee
     losses/       one file = one objective
-    train, distill, calibrate       how the embedded models were made
+    shards/       data decoded once into tars, for training and batch inference
+    train, training/, distill, average, calibrate    how models are made
 
 Importing soundspot imports nothing heavy; torch comes with the first use.
 """
