@@ -10,8 +10,7 @@ terms. A position claims a sound as m rises above a cut:
 (the negative half of logistic regression, as in the "tri-map" of Chen et al., CVPR 2021, without
 its positives). What it gives and costs is in `docs/choices.md`: the map of a wrong sound falls,
 and that of a kind never heard with it. Sounds of other tiles of one canvas are among the wrong
-ones, over all of the canvas: their own tiles are held down with the rest, which costs the map some
-of its strength there (the contrast, which sees regions, holds against it).
+ones, over all of the canvas: their own tiles are held down with the rest.
 """
 
 from __future__ import annotations

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from soundspot.errors import MethodError
 
 if TYPE_CHECKING:
     from soundspot.band_mask import BandMask
     from soundspot.maps import FloatMap
     from soundspot.several.scene import Scene
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,3 +63,18 @@ class Approach(ABC):
         Raises:
             MethodError: the approach cannot work on this model.
         """
+
+
+def model_of(scene: Scene, kind: type[M], approach: type[Approach]) -> M:
+    """The scene's model, where it is of the kind that an approach was made for.
+
+    Raises:
+        MethodError: it is another.
+    """
+    model: object = scene.locator.model
+    if not isinstance(model, kind):
+        raise MethodError(
+            f"{approach.name} needs the {approach.model} model, and {scene.locator.facts.name} is "
+            f"another; load it with soundspot.load('{approach.model}')"
+        )
+    return model

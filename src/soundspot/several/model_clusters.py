@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from soundspot.errors import MethodError
 from soundspot.models.clusters import Clusters
-from soundspot.several.approach import Approach, Found
+from soundspot.several.approach import Approach, Found, model_of
 from soundspot.watch import frozen
 
 if TYPE_CHECKING:
@@ -32,12 +31,7 @@ class ModelClusters(Approach):
 
     def find(self, scene: Scene, sources: int) -> list[Found]:
         """Assignments of the clusters that match best."""
-        model = scene.locator.model
-        if not isinstance(model, Clusters):
-            raise MethodError(
-                f"model_clusters needs the clusters model, and {scene.locator.facts.name} is "
-                "another; load it with soundspot.load('clusters')"
-            )
+        model = model_of(scene, Clusters, ModelClusters)
         with frozen(model), torch.no_grad():
             matched, shares = model.assignments(scene.images, *model.hear(scene.sounds))
         best = matched[0].argsort(descending=True)[:sources].tolist()

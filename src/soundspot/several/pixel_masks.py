@@ -15,9 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from soundspot.errors import MethodError
 from soundspot.models.pixel_sound import PixelSound
-from soundspot.several.approach import Approach, Found
+from soundspot.several.approach import Approach, Found, model_of
 from soundspot.several.territory_fit import nearest, weighted_means
 from soundspot.watch import frozen
 
@@ -41,12 +40,7 @@ class PixelMasks(Approach):
 
     def find(self, scene: Scene, sources: int) -> list[Found]:
         """The energy of each group's positions."""
-        model = scene.locator.model
-        if not isinstance(model, PixelSound):
-            raise MethodError(
-                f"pixel_masks needs the pixel_sound model, and {scene.locator.facts.name} is "
-                "another; load it with soundspot.load('pixel_sound')"
-            )
+        model = model_of(scene, PixelSound, PixelMasks)
         with frozen(model), torch.no_grad():
             heard = model.hear(scene.sounds)
             energy, similarities = model.compare(scene.images, *heard)
