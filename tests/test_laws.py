@@ -28,10 +28,12 @@ METHOD_STRINGS = (
     "occlusion(patch=8, stride=4)",
     "combined(input_gradient, occlusion(patch=8, stride=8))",
     "combined(similarity_map, guided_backprop)",
+    "multi_scale(input_gradient, scales=(1.0, 2.0))",
 )
 NO_GRADIENT = {"detached", "by_numpy"}
 FUNCTIONS = {"pixelwise", "smooth", "detached", "by_numpy", "closure"}
 UNSEEN = {"smooth", "in_thread", "half_in_thread", "scripted", "traced", "partly_scripted"}
+ONE_SIZE = {"perceptron", "mixer"}
 NO_MAP = FUNCTIONS | NO_GRADIENT | {"perceptron", "scripted", "traced", "partly_scripted"}
 
 
@@ -41,6 +43,7 @@ def refuses(method: str, network: str) -> bool:
         or (("gradient" in method or "guided" in method) and network in NO_GRADIENT)
         or ("guided" in method and network in UNSEEN)
         or ("grad_cam" in method and network in NO_MAP)
+        or ("multi_scale" in method and network in ONE_SIZE)
     )
 
 

@@ -16,6 +16,7 @@ from soundspot.localize import (
     GuidedBackprop,
     InputGradient,
     Method,
+    MultiScale,
     Occlusion,
     SimilarityMap,
     parse,
@@ -49,7 +50,15 @@ simple: st.SearchStrategy[Method] = st.one_of(
     occlusions,
 )
 any_method: st.SearchStrategy[Method] = st.recursive(
-    simple, lambda parts: st.lists(parts, min_size=2, max_size=4).map(lambda m: Combined(*m))
+    simple,
+    lambda parts: st.one_of(
+        st.lists(parts, min_size=2, max_size=4).map(lambda m: Combined(*m)),
+        st.builds(
+            lambda part, scales: MultiScale(part, scales=scales),
+            parts,
+            st.lists(st.floats(0.01, 4), min_size=2, max_size=3),
+        ),
+    ),
 )
 
 
@@ -69,7 +78,7 @@ def test_many_methods(methods: list[Method]) -> None:
 
 def test_defaults_are_left_out() -> None:
     for name in METHODS:
-        if name != "combined":
+        if not METHODS[name].parts:
             assert repr(parse(name)) == name
             assert parse(f"{name}()") == parse(f" {name} ")
     assert repr(parse("occlusion( patch = 48,stride=32 )")) == "occlusion(patch=48)"
@@ -79,6 +88,7 @@ def test_defaults_are_left_out() -> None:
     assert repr(parse("combined(similarity_map,occlusion(patch=48))")) == (
         "combined(similarity_map, occlusion(patch=48))"
     )
+    assert repr(parse("multi_scale( grad_cam,scales=(1, .4375))")) == "multi_scale(grad_cam)"
     assert Occlusion(patch=64) == Occlusion() != Occlusion(fill=0.0)
 
 
@@ -155,6 +165,10 @@ def test_unknown_names() -> None:
     assert message.startswith("unknown method 'gradcam'; there are similarity_map, ")
     message = refused("occlusion(size=3)")
     assert message == "occlusion does not take 'size'; its options are patch, stride, fill"
+    for wrong in ("multi_scale", "multi_scale(grad_cam, grad_cam)"):
+        assert "give one method, as in multi_scale(guided_backprop)" in refused(wrong)
+    for scales in ("(1,)", "(1, 0)", "(1, 5)", "2", "(1, True)", "'ab'"):
+        assert "two or more numbers above 0" in refused(f"multi_scale(grad_cam, scales={scales})")
     assert "it has no options" in refused("grad_cam(layer='conv4')")
     assert "does not take 'grad_cam'" in refused("occlusion(grad_cam)")
     assert "does not take 'name'" in refused("occlusion(name='x')")

@@ -7,6 +7,12 @@ import math
 import pytest
 import torch
 
+from soundspot.losses.dark_contrast import (
+    CLAIM_CUT,
+    CLAIM_SLOPE,
+    claims_elsewhere,
+    darkness,
+)
 from soundspot.losses.region_contrast import TOP_LEAST, pool_regions, region_contrast
 from soundspot.models.pooling import TOP_SHARE
 
@@ -42,3 +48,23 @@ def test_right_above_wrong_is_better() -> None:
     right, wrong = torch.eye(3), 1 - torch.eye(3)
     good, bad = (region_contrast(p, SHARP) for p in (right, wrong))
     assert float(good) < float(bad)
+
+
+def test_a_sound_is_held_down_everywhere_but_in_its_own_tile() -> None:
+    """Scene 0 has two tiles of four positions, scene 1 one of all eight."""
+    scene = torch.tensor([0, 0, 1])
+    left = torch.arange(8) < 4
+    regions = torch.stack((left, ~left, torch.ones(8, dtype=torch.bool)))
+    maps = torch.full((3, 5, 8), -1e3)
+    maps[0, 1, 4:] = 1e3  # sound 1 in its own tile, asked about from the tile beside it
+    maps[1, 1, :4] = CLAIM_CUT + 1  # sound 1 where sound 0 is
+    maps[2, 0] = CLAIM_CUT + 1  # sound 0 in a scene without it
+    claims = claims_elsewhere(maps, scene, regions, slice(0, 3))
+    wanted = torch.zeros(3, 5)
+    wanted[1, 1] = wanted[2, 0] = CLAIM_SLOPE
+    assert torch.allclose(claims, wanted, atol=1e-4)
+
+
+def test_only_wrong_pairs_are_dark() -> None:
+    claims = torch.tensor([[9.0, 1.0], [3.0, 9.0]])
+    assert float(darkness(claims)) == 2

@@ -13,6 +13,14 @@ def define(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add = parser.add_argument
     add("checkpoints", metavar="MODEL", nargs="+", help="trained with one --seed; two or more")
+    add(
+        "--tower-kept",
+        metavar="SHARE",
+        type=float,
+        default=1.0,
+        help="how much of what the picture tower learned is kept; the rest goes back to its "
+        "ImageNet weights (default 1)",
+    )
     add("--out", metavar="FILE", required=True, help="the mean of them")
 
 
@@ -21,6 +29,6 @@ def run(arguments: argparse.Namespace) -> int:
     from soundspot.averaging import average
 
     refuse_overwriting([arguments.out], arguments.checkpoints)
-    average(arguments.checkpoints, arguments.out)
+    average(arguments.checkpoints, arguments.out, tower_kept=arguments.tower_kept)
     print(f"{arguments.out}: the mean of {len(arguments.checkpoints)} models; calibrate it next")
     return 0

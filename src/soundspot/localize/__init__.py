@@ -16,6 +16,7 @@ from soundspot.localize.grad_cam import GradCam
 from soundspot.localize.guided_backprop import GuidedBackprop
 from soundspot.localize.input_gradient import InputGradient
 from soundspot.localize.method import Method
+from soundspot.localize.multi_scale import MultiScale
 from soundspot.localize.occlusion import Occlusion
 from soundspot.localize.similarity_map import SimilarityMap
 
@@ -24,7 +25,15 @@ LONGEST_QUOTE = 80
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (SimilarityMap, InputGradient, GuidedBackprop, GradCam, Occlusion, Combined)
+    for method in (
+        SimilarityMap,
+        InputGradient,
+        GuidedBackprop,
+        GradCam,
+        Occlusion,
+        Combined,
+        MultiScale,
+    )
 }
 
 __all__ = [
@@ -34,6 +43,7 @@ __all__ = [
     "GuidedBackprop",
     "InputGradient",
     "Method",
+    "MultiScale",
     "Occlusion",
     "SimilarityMap",
     "parse",
@@ -88,10 +98,9 @@ def _create(name: str, parts: list[Method], options: dict[str, object]) -> Metho
     if name not in METHODS:
         raise OptionError(f"unknown method {_short(name)}; there are {', '.join(METHODS)}")
     kind = METHODS[name]
-    several = kind is Combined
-    known = [f.name for f in fields(kind) if not (several and f.name == "methods")]
+    known = [f.name for f in fields(kind) if f.name != kind.parts]
     unknown = [option for option in options if option not in known]
-    if unknown or (parts and not several):
+    if unknown or (parts and not kind.parts):
         wrong = _short(unknown[0] if unknown else repr(parts[0]))
         takes = f"its options are {', '.join(known)}" if known else "it has no options"
         raise OptionError(f"{name} does not take {wrong}; {takes}")

@@ -44,6 +44,7 @@ class Combined(Method):
     name: ClassVar[str] = "combined"
     summary: ClassVar[str] = "Average other methods' normalised maps: best of both."
     needs: ClassVar[str] = "what its parts need"
+    parts: ClassVar[str] = "methods"
 
     methods: tuple[Method, ...]
     weights: tuple[float, ...] | None = None

@@ -31,6 +31,8 @@ class Method(ABC):
     """One sentence for `soundspot methods`."""
     needs: ClassVar[str]
     """The kind of model it works on, for `soundspot methods`."""
+    parts: ClassVar[str] = ""
+    """The field of a method that is made of other methods; they are given by position."""
 
     def __call__(self, model: Similarity, images: Images, sounds: Sounds) -> Evidence:
         """Where the sounds come from: raw maps, b h w, and the similarities, b.
