@@ -40,9 +40,10 @@ METHODS = (
     "input_gradient",
     "guided_backprop",
     "grad_cam",
-    "combined(similarity_map, guided_backprop, weights=(2, 3), blur=0.05)",
+    "combined(similarity_map, guided_backprop)",
 )
 OCCLUSION = "occlusion"
+OWN = "the model's default method"
 PICTURES = 4
 """In a batch; occlusion asks about one of them."""
 FRAMES = 16
@@ -73,6 +74,8 @@ def main() -> None:
         tasks: Tasks = {"hearing the sound": lambda: fix_sound(model, sounds)}
         for text in METHODS:
             tasks[text] = partial(parse(text).explain, question, images)
+        if facts.method:
+            tasks[OWN] = partial(parse(facts.method).explain, question, images)
         ratios = in_turn(lambda: question(images), tasks, arguments.rounds)
         show("Time over one forward pass", {"forward pass": 1.0, **ratios})
         one = fix_sound(model, sounds[:1])

@@ -33,6 +33,7 @@ METHODS = (
     "grad_cam",
     "occlusion(patch={patch}, stride={patch})",
     "combined(input_gradient, guided_backprop)",
+    "multi_scale(input_gradient, scales=(1.0, 2.0))",
 )
 WINDOWS = 4
 """Patches of an occlusion, in a row and in a column."""

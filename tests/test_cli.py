@@ -121,7 +121,8 @@ def test_locate_writes_maps(folder: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        *(name for name in METHODS if name not in {"combined", "occlusion"}),
+        *(name for name in METHODS if not METHODS[name].parts and name != "occlusion"),
+        "multi_scale(guided_backprop, scales=(1, 0.5))",
         "occlusion(patch=32, stride=16)",
         "combined(similarity_map, guided_backprop(blur=0.1))",
     ],

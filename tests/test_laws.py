@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from planted import DEAF, NETWORKS, PlantedCNN, Scene, TwoTowers, WithBatchNorm, scene
 from soundspot.errors import MethodError, ModelError, OptionError
 from soundspot.localize import METHODS, parse
-from soundspot.maps import gaussian_blur, peak, resize_maps
+from soundspot.maps import gaussian_blur, normalise, peak, resize_maps, standardise
 from soundspot.models import TwoTower
 from soundspot.watch import frozen
 
@@ -455,3 +456,27 @@ def test_a_question_may_be_explained_under_no_grad(name: str, two_tower: TwoTowe
         expected = method.explain(question, images).maps
         with torch.no_grad():
             assert torch.equal(method.explain(question, images).maps, expected)
+
+
+# --- methods made of others -------------------------------------------------------------------
+
+
+def test_combined_is_the_weighed_mean_of_scaled_maps(planted: Scene) -> None:
+    text = "combined(similarity_map, input_gradient, weights=(1, 3), scaling='deviation')"
+    model, asked = TwoTowers(), (planted.images, planted.sounds)
+    parts = [parse(name)(model, *asked).maps for name in ("similarity_map", "input_gradient")]
+    parts = [standardise(resize_maps(maps, parts[1].shape[-2:])) for maps in parts]
+    found = parse(text)(model, *asked).maps
+    torch.testing.assert_close(found, 0.25 * parts[0] + 0.75 * parts[1])
+
+
+def test_multi_scale_is_the_mean_of_maps_at_each_size(planted: Scene) -> None:
+    model, method = TwoTowers(), parse("input_gradient")
+    large = F.interpolate(planted.images, (64, 64), mode="bilinear", antialias=True)
+    found = parse("multi_scale(input_gradient, scales=(1.0, 2.0))")(
+        model, planted.images, planted.sounds
+    )
+    small, wide = (method(model, x, planted.sounds) for x in (planted.images, large.clamp(0, 1)))
+    expected = (resize_maps(normalise(small.maps), (64, 64)) + normalise(wide.maps)) / 2
+    torch.testing.assert_close(found.maps, expected)
+    assert torch.equal(found.similarities, small.similarities)

@@ -21,6 +21,7 @@ from soundspot.maps import (
     picture_of_map,
     resize_map,
     resize_maps,
+    standardise,
 )
 
 Map = NDArray[np.float32]
@@ -220,3 +221,11 @@ def test_a_map_as_a_picture() -> None:
     values = np.array([[-1.0, 0.0], [0.5, 3.0]], np.float32)
     assert np.asarray(picture_of_map(values)).tolist() == [[0, 16383], [24575, 65535]]
     assert np.asarray(picture_of_map(blank())).max() == 0
+
+
+def test_standardised_maps_have_no_mean_and_one_deviation() -> None:
+    maps = torch.stack((torch.arange(12.0).view(3, 4), torch.full((3, 4), 0.1)))
+    found = standardise(maps)
+    assert float(found[0].mean()) == pytest.approx(0, abs=1e-6)
+    assert float(found[0].std(correction=0)) == pytest.approx(1, rel=1e-5)
+    assert not found[1].any()

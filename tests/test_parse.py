@@ -82,7 +82,7 @@ def test_defaults_are_left_out() -> None:
             assert repr(parse(name)) == name
             assert parse(f"{name}()") == parse(f" {name} ")
     assert repr(parse("occlusion( patch = 48,stride=32 )")) == "occlusion(patch=48)"
-    weighed = "combined(similarity_map, grad_cam, weights=(1, 2.5), blur=0.06)"
+    weighed = "combined(similarity_map, grad_cam, weights=(1, 2.5), blur=0.06, scaling='deviation')"
     assert repr(parse(weighed)) == weighed
     assert parse(weighed) == parse(weighed.replace("(1, 2.5)", "[1, 2.5]"))
     assert repr(parse("combined(similarity_map,occlusion(patch=48))")) == (
@@ -165,6 +165,9 @@ def test_unknown_names() -> None:
     assert message.startswith("unknown method 'gradcam'; there are similarity_map, ")
     message = refused("occlusion(size=3)")
     assert message == "occlusion does not take 'size'; its options are patch, stride, fill"
+    assert "scaling is one of range, deviation" in refused(
+        "combined(grad_cam, grad_cam, scaling=1)"
+    )
     for wrong in ("multi_scale", "multi_scale(grad_cam, grad_cam)"):
         assert "give one method, as in multi_scale(guided_backprop)" in refused(wrong)
     for scales in ("(1,)", "(1, 0)", "(1, 5)", "2", "(1, True)", "'ab'"):

@@ -109,6 +109,18 @@ def normalise(maps: Maps) -> Maps:
     return (maps - low) / span.where(span > 0, torch.ones_like(span))
 
 
+def standardise(maps: Maps) -> Maps:
+    """Bring each map, `b h w`, to mean 0 and deviation 1; a constant map becomes 0.
+
+    Where maps are averaged, each then counts as much as it stands out from itself: one whose few
+    bright positions rise from a flat ground keeps its height.
+    """
+    centred = maps - maps.mean((-2, -1), keepdim=True)
+    deviation = centred.square().mean((-2, -1), keepdim=True).sqrt()
+    flat = maps.amax((-2, -1), keepdim=True) == maps.amin((-2, -1), keepdim=True)
+    return (centred / deviation.where(~flat, torch.ones_like(deviation))).masked_fill(flat, 0.0)
+
+
 def peak(values: FloatMap) -> tuple[int, int]:
     """The pixel (x, y) of the largest value; of equals, the one nearest their middle.
 

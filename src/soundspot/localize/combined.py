@@ -1,9 +1,10 @@
 """Combined: the mean of the normalised maps of two or more methods.
 
 The founding paper's recipe for beating every baseline: a conventional map knows roughly where,
-a gradient map knows exactly what; each is brought to [0, 1] (min-max, picture by picture) at the
-finest resolution among them, and averaged. The mean may lean towards some of the parts, and may be
-smoothed: a source is a region, and the truth that people draw is one.
+a gradient map knows exactly what; each is brought to one scale, picture by picture (to [0, 1] by
+its range, or to mean 0 and deviation 1), at the finest resolution among them, and averaged. The
+mean may lean towards some of the parts, and may be smoothed: a source is a region, and the truth
+that people draw is one.
 
 Where a gradient method and the model's own map are combined, both are read from one forward pass.
 """
@@ -11,20 +12,23 @@ Where a gradient method and the model's own map are combined, both are read from
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
 from soundspot.localize.method import Method, is_number
-from soundspot.maps import gaussian_blur, normalise, resize_maps
+from soundspot.maps import gaussian_blur, normalise, resize_maps, standardise
 from soundspot.similarity import Evidence, OffersMap, Question, Similarity
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from soundspot.types import Images, Similarities
+    from soundspot.types import Images, Maps, Similarities
+
+Scaling = Literal["range", "deviation"]
+SCALINGS: dict[str, Callable[[Maps], Maps]] = {"range": normalise, "deviation": standardise}
 
 OWN = "similarity_map"
 """The method that reads the own map."""
@@ -39,6 +43,7 @@ class Combined(Method):
         weights: one above 0 for each method; None weighs them equally.
         blur: standard deviation of a Gaussian over the mean, as a fraction of the picture's
             shorter side.
+        scaling: "range" brings each map to [0, 1]; "deviation" to mean 0 and deviation 1.
     """
 
     name: ClassVar[str] = "combined"
@@ -49,9 +54,14 @@ class Combined(Method):
     methods: tuple[Method, ...]
     weights: tuple[float, ...] | None = None
     blur: float = 0.0
+    scaling: Scaling = "range"
 
     def __init__(
-        self, *methods: Method, weights: Sequence[float] | None = None, blur: float = 0.0
+        self,
+        *methods: Method,
+        weights: Sequence[float] | None = None,
+        blur: float = 0.0,
+        scaling: Scaling = "range",
     ) -> None:
         self._require(
             len(methods) >= 2 and all(isinstance(m, Method) for m in methods),
@@ -65,18 +75,22 @@ class Combined(Method):
         self._require(
             is_number(blur) and 0 <= blur <= 1, "blur is a fraction of the shorter side, 0 to 1"
         )
+        known = isinstance(scaling, str) and scaling in SCALINGS
+        self._require(known, f"scaling is one of {', '.join(SCALINGS)}")
         object.__setattr__(self, "methods", methods)
         object.__setattr__(self, "weights", None if weights is None else tuple(weights))
         object.__setattr__(self, "blur", blur)
+        object.__setattr__(self, "scaling", scaling)
 
     def explain(self, question: Question, images: Images) -> Evidence:
-        """Maps in [0, 1] at the finest resolution of the parts."""
+        """Maps at the finest resolution of the parts; scaled by range, they are in [0, 1]."""
         shared: Question = _SharedPass(question) if isinstance(question, OffersMap) else question
         # Gradient methods first: the pass they run leaves the own map behind.
         order = sorted(range(len(self.methods)), key=lambda i: self.methods[i].name == OWN)
         found = [self.methods[i].explain(shared, images) for i in order]
         height, width = max((e.maps.shape[-2:] for e in found), key=math.prod)
-        maps = torch.stack([normalise(resize_maps(e.maps, (height, width))) for e in found])
+        scaled = SCALINGS[self.scaling]
+        maps = torch.stack([scaled(resize_maps(e.maps, (height, width))) for e in found])
         mean = maps.mean(0) if self.weights is None else self._weigh(maps, order)
         return Evidence(gaussian_blur(mean, self.blur * min(height, width)), found[0].similarities)
 
@@ -89,6 +103,7 @@ class Combined(Method):
         parts = [repr(method) for method in self.methods]
         parts += [] if self.weights is None else [f"weights={self.weights!r}"]
         parts += [] if self.blur == 0 else [f"blur={self.blur!r}"]
+        parts += [] if self.scaling == "range" else [f"scaling={self.scaling!r}"]
         return f"combined({', '.join(parts)})"
 
 

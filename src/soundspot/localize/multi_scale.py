@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 import torch.nn.functional as F
 
-from soundspot.errors import MethodError
+from soundspot.errors import MethodError, SoundspotError
 from soundspot.files import one_line
 from soundspot.localize.method import Method, is_number
 from soundspot.maps import normalise, resize_maps
@@ -79,9 +79,9 @@ class MultiScale(Method):
         resized = F.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
         try:
             return self.method.explain(question, resized)
-        except torch.OutOfMemoryError:
+        except (SoundspotError, torch.OutOfMemoryError):
             raise
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # a model of the user's own may raise anything
             self.method.explain(question, images)  # an error of the method's own is raised again
             raise MethodError(
                 f"multi_scale needs a model that takes pictures of several sizes, and this one "
