@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 import os
 import pickle
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -291,8 +293,46 @@ def test_another_base_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     checkpoint.save(checkpoint.load("attention"), lean, base="default")
     with pytest.raises(CheckpointError, match="no embedded model"):
         checkpoint.save(checkpoint.load(lean), tmp_path / "x.safetensors", base="resnet")
-    elsewhere = tmp_path / "weights"
-    elsewhere.mkdir()
-    monkeypatch.setattr(embedded, "WEIGHTS", elsewhere)
+    elsewhere = moved(tmp_path, monkeypatch)
     checkpoint.save(TwoTower(facts=FACTS), elsewhere / "default.safetensors")
-    assert "stands on another 'default' model" in refused(lean)
+    assert "hears with another sound tower" in refused(lean)
+
+
+def moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the embedded models, which takes their place."""
+    elsewhere = tmp_path / "weights"
+    shutil.copytree(embedded.WEIGHTS, elsewhere)
+    monkeypatch.setattr(embedded, "WEIGHTS", elsewhere)
+    return elsewhere
+
+
+@pytest.mark.parametrize("part", ["image_tower", "sound_tower"])
+def test_the_default_is_replaced_and_the_others_stay(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = replace_default()
+    before = checkpoint.load("attention").state_dict()
+    elsewhere, new = moved(tmp_path, monkeypatch), checkpoint.load()
+    with torch.no_grad():
+        getattr(new, part).stem.weight.mul_(0.5)
+        new.coarse.weight.mul_(0.5)
+    checkpoint.save(new, tmp_path / "new.safetensors")
+    old = (elsewhere / "attention.safetensors").read_bytes()
+    said = script.replace(tmp_path / "new.safetensors")
+    same = part == "image_tower"
+    assert set(said.values()) == {"replaced", "stands as it is" if same else "written again"}
+    assert ((elsewhere / "attention.safetensors").read_bytes() == old) == same
+    after = checkpoint.load("attention").state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(checkpoint.load().coarse.weight, new.coarse.weight.half().float())
+
+
+def replace_default() -> Any:
+    """The script, as a module."""
+    path = Path(__file__).parents[1] / "scripts/replace_default.py"
+    spec = importlib.util.spec_from_file_location("replace_default", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -82,7 +82,7 @@ def calibrate(
         method: the model's default method from now on; None keeps it.
         size: the side that pictures are fitted to from now on; None keeps it.
         keeps_proportions: whether they are fitted in their own proportions; None leaves it.
-        base: an embedded model whose tensors `out` need not repeat (`checkpoint.save`).
+        base: an embedded model whose sound tower `out` need not repeat (`checkpoint.save`).
         device: where to run.
 
     Raises:

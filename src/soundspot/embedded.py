@@ -1,8 +1,10 @@
 """The models that come with soundspot, and checkpoints that stand on one of them.
 
-A model whose towers are partly another's may leave those tensors out: `"base": {"name", "sha256"}`
-in its header names the embedded checkpoint, by the digest of its tensors, in which they are found
-again.
+All that training starts from hears with the default model's sound tower, which stands still. So
+a checkpoint may leave that tower out: `"base": {"name", "sha256"}` in its header names the embedded
+model that lends it, and the digest of the tensors that are borrowed, no others. The base's own
+picture tower and heads may change, and the checkpoint still stands; tensors of its sound tower that
+differ are stored.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from soundspot.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
+LENT = "sound_tower."
+"""How the names of tensors begin that an embedded model lends."""
 WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED: dict[str, str] = {
     "default": "Two towers (EfficientNet-Lite0, log-mel CNN), learned from pairs without boxes.",
@@ -44,7 +48,7 @@ def embedded_path(name: str) -> Path:
 def without_base(
     tensors: Mapping[str, Tensor], base: str
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors that differ from the base's, and how the header names the base.
+    """The tensors that the base does not lend, and how the header names it and the rest.
 
     Raises:
         CheckpointError: the base is none that is embedded.
@@ -53,13 +57,14 @@ def without_base(
 
     if base not in EMBEDDED:
         raise CheckpointError(f"{base}: no embedded model; there are {', '.join(EMBEDDED)}")
-    _, theirs = read_checkpoint(embedded_path(base), "model")
+    lent = _lent(base)
     own = {
         name: value
         for name, value in tensors.items()
-        if name not in theirs or not torch.equal(value.cpu(), theirs[name])
+        if name not in lent or not torch.equal(value.cpu(), lent[name])
     }
-    return own, {"name": base, "sha256": digest(theirs)}
+    borrowed = {name: lent[name] for name in tensors.keys() - own.keys()}
+    return own, {"name": base, "sha256": digest(borrowed)}
 
 
 def with_base(
@@ -68,15 +73,22 @@ def with_base(
     """The tensors, and from the base those that are wanted beside.
 
     Raises:
-        CheckpointError: the base is another than the one that comes with this soundspot.
+        CheckpointError: they are not what they were when the checkpoint was written.
     """
-    _, theirs = read_checkpoint(embedded_path(base["name"]), "model")
-    if digest(theirs) != base["sha256"]:
+    lent = _lent(base["name"])
+    borrowed = {name: lent[name] for name in wanted if name in lent and name not in tensors}
+    if digest(borrowed) != base["sha256"]:
         raise CheckpointError(
-            f"{path}: stands on another {base['name']!r} model than the one that comes with this "
-            "soundspot; use the soundspot that wrote it"
+            f"{path}: hears with another sound tower than that of the {base['name']!r} model which "
+            "comes with this soundspot; use the soundspot that wrote it"
         )
-    return {**{k: v for k, v in theirs.items() if k in wanted}, **tensors}
+    return {**borrowed, **tensors}
+
+
+def _lent(base: str) -> dict[str, Tensor]:
+    """What an embedded model lends."""
+    _, theirs = read_checkpoint(embedded_path(base), "model")
+    return {name: value for name, value in theirs.items() if name.startswith(LENT)}
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

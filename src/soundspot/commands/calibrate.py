@@ -22,7 +22,7 @@ def define(parser: argparse.ArgumentParser) -> None:
         choices=("kept", "square"),
         help="fit pictures in their own proportions, or squeeze them to the square",
     )
-    add("--base", metavar="NAME", help="leave out the weights of this embedded model")
+    add("--base", metavar="NAME", help="leave out the sound tower of this embedded model")
     add_device(parser)
 
 
