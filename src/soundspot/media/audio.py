@@ -5,8 +5,8 @@ result, and ten seconds of it no more than ten seconds:
 
     decoder -> mono blocks with their place in the file -> window -> resampler -> samples
 
-libsndfile (wav, flac, aiff, ogg, opus, ...) goes first; FFmpeg, through PyAV, reads mp3 and what
-libsndfile does not: m4a, wma, amr, and the sound tracks of videos.
+`media.decoders` takes libsndfile (wav, flac, aiff, ogg, opus, ...) first; FFmpeg, through PyAV,
+reads mp3 and what libsndfile does not: m4a, wma, amr, and the sound tracks of videos.
 
 Decisions, taken here once:
 
@@ -31,80 +31,53 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
-from collections.abc import Generator, Iterator
-from fractions import Fraction
-from io import FileIO
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
-import av
 import numpy as np
 import soundfile
 import soxr
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
-from av.container import InputContainer
 from numpy.typing import NDArray
 
 from ..errors import MediaError, OptionError
-from ..files import one_line, require_file, what_is, write_beside
+from ..files import one_line, require_file, write_beside
+from .decoders import decode
+from .decoders.blocks import (
+    BLOCK_SAMPLES,
+    INTEGER_SCALES,
+    MIN_SECONDS,
+    Block,
+    Sound,
+    as_float,
+    mono,
+)
+from .decoders.ffmpeg import open_media
+from .decoders.wholeness import is_cut
 
-Sound: TypeAlias = NDArray[np.float32]
-"""`samples`, mono, in [-1, 1]."""
-
+__all__ = [
+    "DEFAULT_RATE",
+    "MAX_RATE",
+    "MIN_RATE",
+    "MIN_SECONDS",
+    "Block",
+    "Sound",
+    "as_sound",
+    "is_cut",
+    "open_media",
+    "read_sound",
+    "write_sound",
+]
 DEFAULT_RATE = 16_000
 MIN_RATE, MAX_RATE = 4_000, 192_000
 """Hz."""
-MIN_SECONDS = 0.025
-"""The shortest sound: one frame of a spectrogram."""
-BLOCK_SAMPLES = 16_384
-SMALL_BLOCK_SAMPLES = 256
-"""Of libsndfile's reads; the small ones come close to the place where a file is damaged."""
 MARGIN_SECONDS = 0.1
 """Read on both sides of a window, for the resampler's filter (HQ needs 0.03 s at 4 kHz)."""
-PREROLL_SECONDS = 1.0
-"""FFmpeg's decoders start this much before a window: they need the packets before it."""
-SLACK_SECONDS = 0.1
-"""Clocks of containers may be off by this much before it counts as a pause or a cut."""
-LONGEST_PAUSE_SECONDS = 600.0
-"""A clock that jumps further is broken, and not followed."""
-
-FFMPEG_FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,asf,flv,mpegts,mpeg,mp3,aac,ac3,eac3,amr,amrnb,"
-    "amrwb,ogg,wav,w64,aiff,au,caf,flac,ape,tta,wv,mpc,mpc8,dts,tak,rm,dv,mxf,gxf,nut,ivf"
-)
-"""Containers that hold their own content; playlists could open other files."""
-EXACT_LENGTH = {"mov", "ogg"}
-"""Their heads or last pages say how long a track is; elsewhere FFmpeg may only guess."""
-SEEKABLE_FORMATS = {"mov", "matroska", "mp3"}
-READABLE = "a wav, flac, ogg, mp3 or m4a sound, or a video with sound"
 WRITERS = {
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
     ".ogg": ("OGG", "VORBIS"),
 }
-UNKNOWN_LENGTH = 0x7FFF0000
-"""Bytes; recorders that write to a pipe declare this much or more."""
-UNKNOWN_FRAMES = 1 << 60
-HEAD_BYTES = 4_096
-MANY_PLANES = 8
-OGG_TAIL_BYTES = 2 * 65_536
-"""The last page lies whole in it: a page has at most 65,307 bytes."""
-MATROSKA, MATROSKA_SEGMENT = b"\x1aE\xdf\xa3", b"\x18\x53\x80\x67"
-
-INTEGER_SCALES = {"i1": 2.0**7, "u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31}
-UNSIGNED_ZERO = 128
-
-
-class Block(NamedTuple):
-    """A piece of a file's sound, mixed to mono, at the file's own rate."""
-
-    rate: int
-    """Hz."""
-    first: int
-    """Place of the first sample, counted from time 0 of the file."""
-    samples: Sound
 
 
 def read_sound(
@@ -130,7 +103,7 @@ def read_sound(
     rate = int(rate)
     file = require_file(path)
     name = one_line(path)
-    with contextlib.closing(_decode(file, name, max(0.0, start - _lead(start)))) as blocks:
+    with contextlib.closing(decode(file, name, max(0.0, start - _lead(start)))) as blocks:
         result = _window(blocks, name, rate, start, seconds)
     return _finished(result, rate, name)
 
@@ -183,9 +156,6 @@ def write_sound(path: str | os.PathLike[str], samples: Sound, rate: int) -> None
                     out.write(array[first : first + BLOCK_SAMPLES])
         except soundfile.LibsndfileError as error:
             raise MediaError(f"{name} cannot be written: {one_line(error)}") from error
-
-
-# --- from blocks to the window asked for ---------------------------------------------------
 
 
 def _window(
@@ -311,273 +281,6 @@ def _check_finite(samples: Sound, name: str) -> None:
         raise MediaError(f"{name} holds NaN or infinite samples; write it again without them")
 
 
-# --- decoders: each yields Blocks, from at or before the second asked for --------------------
-
-
-def _decode(file: Path, name: str, after: float) -> Generator[Block]:
-    """Yield the blocks of a file from `after` seconds or earlier, by the decoder that can."""
-    with file.open("rb", buffering=0) as opened:
-        sound = _sndfile(opened)
-        if sound is not None:
-            with sound:
-                yield from _sndfile_blocks(sound, opened, file, name, after)
-            return
-    yield from _ffmpeg_blocks(file, name, after)
-
-
-def _sndfile(opened: FileIO) -> soundfile.SoundFile | None:
-    """Open with libsndfile; None for what FFmpeg does better: mp3 and unknown lengths.
-
-    Its mp3 decoder prints to the terminal, and starts for any file that is *named* .mp3: hence
-    the bare file descriptor.
-    """
-    if _is_mpeg_audio(opened.read(3)):
-        return None
-    opened.seek(0)
-    try:
-        sound = soundfile.SoundFile(opened.fileno(), closefd=False)
-    except (soundfile.SoundFileError, TypeError, ValueError):
-        return None
-    if sound.format != "MP3" and 0 < sound.frames < UNKNOWN_FRAMES:
-        return sound
-    sound.close()
-    return None
-
-
-def _sndfile_blocks(
-    sound: soundfile.SoundFile, opened: FileIO, file: Path, name: str, after: float
-) -> Iterator[Block]:
-    rate: int = sound.samplerate
-    position = min(math.floor(after * rate), sound.frames - 1)
-    try:
-        for block in _sndfile_reads(sound, position, BLOCK_SAMPLES):
-            yield block
-            position = block.first + len(block.samples)
-    except soundfile.SoundFileError as error:
-        opened.seek(0)
-        again = _sndfile(opened)  # for the failed block, as far as it is whole
-        if again is not None:
-            with again, contextlib.suppress(soundfile.SoundFileError):
-                for block in _sndfile_reads(again, position, SMALL_BLOCK_SAMPLES):
-                    yield block
-                    position = block.first + len(block.samples)
-        raise _cut(name, position / rate) from error
-    if position < sound.frames or _is_cut_wave(sound) or is_cut(file):
-        raise _cut(name, position / rate)
-
-
-def _sndfile_reads(sound: soundfile.SoundFile, position: int, size: int) -> Iterator[Block]:
-    sound.seek(position)
-    while len(samples := sound.read(size, dtype="float32", always_2d=True)):
-        yield Block(sound.samplerate, position, _mono(samples, axis=1))
-        position += len(samples)
-
-
-def open_media(file: Path) -> InputContainer:
-    """Open a file with FFmpeg, which may open nothing else that the file names."""
-    return av.open(
-        f"file:{file}",
-        metadata_errors="replace",
-        options={"protocol_whitelist": "file", "format_whitelist": FFMPEG_FORMATS},
-    )
-
-
-def _ffmpeg_blocks(file: Path, name: str, after: float) -> Iterator[Block]:
-    # PyAV keeps FFmpeg's log off the terminal unless the user turns it on
-    try:
-        container = open_media(file)
-    except (av.FFmpegError, ValueError) as error:
-        raise MediaError(f"{name} {_what_instead(file)}; give {READABLE}") from error
-    with container:
-        stream = container.streams.best("audio")
-        if not isinstance(stream, AudioStream):
-            what = "is a video without a sound track" if container.streams.video else "has no sound"
-            raise MediaError(f"{name} {what}; give {READABLE}")
-        yield from _stream_blocks(container, stream, file, name, after)
-
-
-def _stream_blocks(
-    container: InputContainer, stream: AudioStream, file: Path, name: str, after: float
-) -> Iterator[Block]:
-    origin = Fraction(container.start_time or 0, av.time_base)
-    declared = _declared_seconds(container, stream, file)
-    _seek(container, stream, origin, after)
-    rate = position = 0
-    try:
-        for frame in _frames(container, stream):
-            if rate not in (0, frame.sample_rate):
-                raise MediaError(
-                    f"{name} changes its sample rate at {position / rate:.2f} s; "
-                    "convert it to wav first"
-                )
-            rate = frame.sample_rate
-            position = _place(frame, origin, position)
-            yield Block(rate, position, _frame_mono(frame))
-            position += frame.samples
-    except av.FFmpegError as error:
-        seconds = position / rate if rate else 0.0
-        if declared is None or declared - seconds > SLACK_SECONDS:  # else: tags behind the end
-            raise _cut(name, seconds) from error
-    if rate and ((declared or 0.0) - position / rate > SLACK_SECONDS or is_cut(file)):
-        raise _cut(name, position / rate)
-
-
-def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Yield decoded frames; packets that do not decode are let pass before the first one."""
-    started = False
-    refused: av.FFmpegError | None = None
-    for packet in container.demux(stream):
-        try:
-            frames = packet.decode()
-        except av.FFmpegError as error:
-            if started:
-                raise
-            refused = error
-            continue
-        for frame in frames:
-            if isinstance(frame, AudioFrame) and frame.samples:
-                started = True
-                yield frame
-    if refused and not started:
-        raise refused
-
-
-def _seek(container: InputContainer, stream: AudioStream, origin: Fraction, after: float) -> None:
-    """Jump near `after` where the container's index is exact; others are read from 0."""
-    if container.duration is not None:
-        after = min(after, container.duration / av.time_base)
-    target = after - PREROLL_SECONDS
-    if target <= 0 or container.format.name.split(",")[0] not in SEEKABLE_FORMATS:
-        return
-    if stream.time_base is not None:
-        container.seek(int((origin + Fraction(target)) / stream.time_base), stream=stream)
-
-
-def _place(frame: AudioFrame, origin: Fraction, position: int) -> int:
-    """Return a frame's place: counted, unless its time stamp says that the sound paused."""
-    if frame.pts is None or frame.time_base is None:
-        return position
-    place = round((frame.pts * frame.time_base - origin) * frame.sample_rate)
-    if position == 0:
-        return place
-    pause = (place - position) / frame.sample_rate
-    return place if SLACK_SECONDS < pause < LONGEST_PAUSE_SECONDS else position
-
-
-def _frame_mono(frame: AudioFrame) -> Sound:
-    """Mix a frame's channels.
-
-    PyAV 18 reads past the end of the list of planes where there are 8 or more of them, so those
-    are interleaved first.
-    """
-    if frame.format.is_planar and frame.layout.nb_channels >= MANY_PLANES:
-        packed = av.AudioResampler(frame.format.packed.name, frame.layout, frame.sample_rate)
-        frame = packed.resample(frame)[0]
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(frame.samples, -1).T
-    return _mono(_as_float(values), axis=0)
-
-
-def _declared_seconds(container: InputContainer, stream: AudioStream, file: Path) -> float | None:
-    """Return the track's length as its file declares it; None where FFmpeg can only guess."""
-    kind = container.format.name.split(",")[0]
-    exact = _mp3_declares_length(file) if kind == "mp3" else kind in EXACT_LENGTH
-    if not exact or stream.duration is None or stream.time_base is None:
-        return None
-    return float(stream.duration * stream.time_base)
-
-
-# --- small facts about files and arrays ------------------------------------------------------
-
-
-def _cut(name: str, seconds: float) -> MediaError:
-    """Return the error for a file of which so many seconds are whole."""
-    whole = math.floor(seconds * 100) / 100
-    if whole < MIN_SECONDS:
-        return MediaError(f"{name} is damaged or cut short; save or download it again")
-    return MediaError(
-        f"{name} is damaged or cut short after {whole:.2f} s; save it again, or use start and "
-        "seconds to read a part before that"
-    )
-
-
-def _what_instead(file: Path) -> str:
-    """Say what a file is that no decoder opens."""
-    what = what_is(file)
-    if what is None:
-        return "is not a sound that can be read"
-    if what.endswith(("sound", "video")):
-        return f"is {what}, but empty, cut short or damaged"
-    return f"is {what}, which has no sound"
-
-
-def _is_mpeg_audio(head: bytes) -> bool:
-    return head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
-
-
-def _mp3_declares_length(file: Path) -> bool:
-    """Tell whether the first frame, after an ID3v2 tag, counts the frames of the file."""
-    with file.open("rb") as opened:
-        head = opened.read(10)
-        if head[:3] == b"ID3":
-            a, b, c, d = head[6:10]
-            opened.seek(10 + (a << 21 | b << 14 | c << 7 | d))
-        else:
-            opened.seek(0)
-        frame = opened.read(256)
-    return b"Xing" in frame or b"Info" in frame
-
-
-def _is_cut_wave(sound: soundfile.SoundFile) -> bool:
-    """Tell whether the head declares more bytes of sound than the file holds."""
-    found = re.search(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", sound.extra_info)
-    if not found or sound.frames == 0:
-        return False
-    declared, held = int(found[1]), int(found[2])
-    missing = (declared - held) / (held / sound.frames) / sound.samplerate
-    return declared < UNKNOWN_LENGTH and missing > SLACK_SECONDS
-
-
-def is_cut(file: Path) -> bool:
-    """Tell whether an Ogg, Matroska, WebM or AVI file ends before the end that it declares."""
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        head = opened.read(HEAD_BYTES)
-        opened.seek(max(0, size - OGG_TAIL_BYTES))
-        tail = opened.read() if head.startswith(b"OggS") else b""
-    if head.startswith(b"OggS"):
-        page = tail[max(0, tail.rfind(b"OggS")) :]
-        return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
-    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
-        return size < 8 + int.from_bytes(head[4:8], "little")
-    segment = head.find(MATROSKA_SEGMENT) + len(MATROSKA_SEGMENT)
-    if head.startswith(MATROSKA) and segment >= len(MATROSKA_SEGMENT) and head[segment]:
-        width = 9 - head[segment].bit_length()  # leading zeros count the bytes of the number
-        unknown = (1 << 7 * width) - 1
-        content = int.from_bytes(head[segment : segment + width]) & unknown
-        return content != unknown and size < segment + width + content
-    return False
-
-
-def _mono(samples: Sound, axis: int) -> Sound:
-    if samples.shape[axis] == 1:
-        return samples.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):  # NaN and infinity are reported later
-        mixed: Sound = samples.mean(axis=axis, dtype=np.float32)
-    return mixed
-
-
-def _as_float(values: NDArray[Any]) -> Sound:
-    """Scale integers to [-1, 1) by the range of their type."""
-    if values.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return values.astype(np.float32, copy=False)
-    scale = INTEGER_SCALES[values.dtype.str[1:]]
-    zero = UNSIGNED_ZERO if values.dtype.kind == "u" else 0
-    return ((values.astype(np.float64) - zero) / scale).astype(np.float32)
-
-
 def _from_array(array: NDArray[Any], name: str) -> Sound:
     code = array.dtype.str[1:]
     if array.ndim not in (1, 2) or (array.dtype.kind != "f" and code not in INTEGER_SCALES):
@@ -586,8 +289,8 @@ def _from_array(array: NDArray[Any], name: str) -> Sound:
         )
     if array.size == 0:
         raise MediaError(f"{name} holds no samples; give a sound with some")
-    values = _as_float(array)
-    return values if array.ndim == 1 else _mono(values, axis=int(np.argmin(array.shape)))
+    values = as_float(array)
+    return values if array.ndim == 1 else mono(values, axis=int(np.argmin(array.shape)))
 
 
 def _kind(thing: object) -> str:

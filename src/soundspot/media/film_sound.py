@@ -35,13 +35,8 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..files import one_line, require_file
-from .audio import (
-    LONGEST_PAUSE_SECONDS,
-    READABLE,
-    SLACK_SECONDS,
-    _what_instead,
-    open_media,
-)
+from .decoders.blocks import SLACK_SECONDS
+from .decoders.ffmpeg import LONGEST_PAUSE_SECONDS, READABLE, open_media, what_instead
 
 IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
 """FFmpeg's names of codings that players find in an mp4."""
@@ -152,7 +147,7 @@ def _opened(clip: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, Audi
     try:
         container = open_media(file)
     except (av.FFmpegError, ValueError) as error:
-        raise MediaError(f"{name} {_what_instead(file)}; give {READABLE}") from error
+        raise MediaError(f"{name} {what_instead(file)}; give {READABLE}") from error
     with container:
         stream = container.streams.best("audio")
         yield container, stream if isinstance(stream, AudioStream) else None

@@ -29,21 +29,17 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from ..files import one_line, require_file
 from .audio import (
-    BLOCK_SAMPLES,
     MARGIN_SECONDS,
-    Block,
-    Sound,
-    _as_float,
     _check_finite,
     _checked_rate,
     _continuous,
-    _decode,
     _from_array,
     _kind,
     _lead,
-    _mono,
     _output_length,
 )
+from .decoders import decode
+from .decoders.blocks import BLOCK_SAMPLES, Block, Sound, as_float, mono
 
 SoundSource: TypeAlias = (
     str | os.PathLike[str] | tuple[NDArray[Any], float] | tuple[Iterator[NDArray[Any]], float]
@@ -171,7 +167,7 @@ def _blocks(source: SoundSource, after: float) -> tuple[str, Iterator[Block]]:
     """What messages call the sound, and its pieces."""
     if isinstance(source, str | os.PathLike):
         name = one_line(source)
-        return name, _decode(require_file(source), name, max(0.0, after - _lead(after)))
+        return name, decode(require_file(source), name, max(0.0, after - _lead(after)))
     if not isinstance(source, tuple) or len(source) != 2:
         raise MediaError(f"{NAME} is {_kind(source)}; give a path, or (samples, their rate)")
     samples, given = source
@@ -195,4 +191,4 @@ def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
         array = array.T
     for first in range(0, len(array), BLOCK_SAMPLES):
         piece = array[first : first + BLOCK_SAMPLES]
-        yield piece if array.ndim == 1 else _mono(_as_float(piece), axis=1)
+        yield piece if array.ndim == 1 else mono(as_float(piece), axis=1)

@@ -40,7 +40,9 @@ from av.video.stream import VideoStream
 
 from ..errors import MediaError, OptionError
 from ..files import one_line, require_file, what_is
-from .audio import EXACT_LENGTH, MIN_SECONDS, SLACK_SECONDS, is_cut, open_media
+from .decoders.blocks import MIN_SECONDS, SLACK_SECONDS
+from .decoders.ffmpeg import EXACT_LENGTH, open_media
+from .decoders.wholeness import is_cut
 from .image import PIXEL_LIMIT, Picture, fit_picture
 
 TIME_SLACK = 1e-6
@@ -310,8 +312,9 @@ class _Film:
         if seconds < MIN_SECONDS:
             return MediaError(f"{self.name} is damaged or cut short; save or download it again")
         return MediaError(
-            f"{self.name} is damaged or cut short after {seconds:.2f} s; save it again, or use "
-            "times before that"
+            f"{self.name} is damaged or cut short after {seconds:.2f} s; save it again, or take "
+            "only what comes before (on the command line --start and --stop; in Python start and "
+            "stop)"
         )
 
 
