@@ -12,13 +12,14 @@ from soundspot.errors import ModelError, OptionError
 from soundspot.facts import ModelFacts
 from soundspot.localize import parse
 from soundspot.locating import Locator
-from soundspot.losses.cluster_margin import margin_loss
-from soundspot.losses.distance_ratio import distance_ratio
-from soundspot.losses.mix_and_separate import level, louder, strangers_loss
-from soundspot.losses.objective import first_of_scenes
+from soundspot.losses.cluster_margin import margin_losses
+from soundspot.losses.distance_ratio import distance_ratios
+from soundspot.losses.mix_and_separate import goes_with, level, louder, strangers_losses
+from soundspot.losses.objective import both_ways, first_of_scenes
 from soundspot.models import MODELS, Attention, Clusters, Fusion, PixelSound, SimilarityModel
 from soundspot.models.clusters import ClustersConfig, centres, squash
 from soundspot.models.pixel_sound import PixelSoundConfig
+from soundspot.ranks import Ranks
 from soundspot.similarity import OffersFeatureStrength, check_model, fix_sound
 from soundspot.watch import frozen
 
@@ -201,23 +202,35 @@ def test_options_out_of_range_are_refused() -> None:
 def test_losses_fall_to_their_least() -> None:
     distances = torch.full((3, 3), 50.0)
     distances.fill_diagonal_(0.0)
-    assert distance_ratio(distances) < 1e-6
-    torch.testing.assert_close(distance_ratio(torch.ones(3, 3)), torch.tensor(0.5))
+    own = torch.arange(3)
+    assert distance_ratios(distances, own).max() < 1e-6
+    torch.testing.assert_close(distance_ratios(torch.ones(3, 3), own), torch.full((3,), 0.5))
     matches = torch.zeros(3, 3).fill_diagonal_(10.0)
-    assert margin_loss(matches, 10.0) == 0
-    assert margin_loss(torch.zeros(3, 3), 10.0) == 10.0
+    assert margin_losses(matches, own, 10.0).tolist() == [0, 0, 0]
+    assert margin_losses(matches[1:], own[1:], 10.0).tolist() == [0, 0]
+    assert margin_losses(torch.zeros(3, 3), own, 10.0).tolist() == [10, 10, 10]
     assert first_of_scenes(torch.tensor([0, 0, 1, 2, 2, 2, 3])).tolist() == [0, 2, 3, 6]
 
 
 def test_strangers_are_those_whose_sound_it_is_not() -> None:
     mixed = torch.tensor([True, False, True])
     own_or_partner = torch.tensor([[9.0, 1.0, 9.0], [1.0, 9.0, 1.0], [1.0, 9.0, 9.0]])
-    torch.testing.assert_close(strangers_loss(own_or_partner, mixed), torch.tensor(1.0))
+    known = goes_with(torch.arange(3), mixed, 3)
+    assert known.int().tolist() == [[1, 0, 1], [0, 1, 0], [0, 1, 1]]
+    assert goes_with(torch.tensor([2]), mixed[2:], 3).tolist() == known[2:].tolist()
+    losses = strangers_losses(own_or_partner, known)
+    torch.testing.assert_close(losses, torch.ones(3))
     noise = torch.full((1, 3), 5.0)  # belongs to nobody
-    torch.testing.assert_close(
-        strangers_loss(torch.cat((own_or_partner, noise)), mixed), torch.tensor(2.0)
-    )
-    assert strangers_loss(torch.ones(2, 2), torch.ones(2, dtype=torch.bool)) == 0
+    assert strangers_losses(noise, torch.zeros(1, 3, dtype=torch.bool)).tolist() == [5]
+    everyone = torch.ones(2, 2, dtype=torch.bool)
+    assert strangers_losses(torch.ones(2, 2), everyone).tolist() == [0, 0]
+
+
+def test_contrast_both_ways_is_two_cross_entropies() -> None:
+    logits = torch.randn(5, 5, generator=torch.Generator().manual_seed(0)) * 40
+    right = torch.arange(5)
+    wanted = F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)
+    torch.testing.assert_close(both_ways(logits, right, Ranks()), wanted)
 
 
 def test_what_is_louder_is_masked_in() -> None:

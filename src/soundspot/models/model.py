@@ -27,6 +27,7 @@ from soundspot.towers.efficientnet_lite import (
     HEAD_CHANNELS,
     STRIDE_16_CHANNELS,
     EfficientNetLite0,
+    SameConv,
 )
 from soundspot.towers.logmel_cnn import FEATURES, LogMelCNN
 
@@ -60,11 +61,11 @@ class SimilarityModel(nn.Module, ABC):
         self.config, self.facts = config, facts
         self.notes: dict[str, Any] = {}
         self.image_tower = EfficientNetLite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.coarse = nn.Conv2d(HEAD_CHANNELS, config.embedding, 1)
-        self.fine = nn.Conv2d(STRIDE_16_CHANNELS, config.embedding, 1, bias=False)
+        self.coarse = SameConv(HEAD_CHANNELS, config.embedding, 1)
+        self.fine = SameConv(STRIDE_16_CHANNELS, config.embedding, 1, bias=False)
         nn.init.normal_(self.coarse.weight, std=START_COARSE)
         nn.init.normal_(self.fine.weight, std=START_FINE)
-        self.sound_tower = LogMelCNN()
+        self.sound_tower = LogMelCNN().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("sound_mean", torch.zeros(FEATURES))
         self.register_buffer("sound_deviation", torch.ones(()))
 
@@ -94,7 +95,7 @@ class SimilarityModel(nn.Module, ABC):
             path: a file where the name ends in .safetensors; else a folder as hub repositories
                 are: weights, their header with a digest as JSON, and a model card.
             half: store float32 weights as float16 (half the size, answers equal to about 1e-3).
-            base: an embedded model; tensors that are the same there are left out.
+            base: an embedded model; what its sound tower has is left out of ours.
             notes: whatever else the header and the card should say (JSON), beside `self.notes`:
                 license, labels, trained, figures, limits, or any other name.
 
