@@ -3,6 +3,9 @@
 A picture is coloured noise whose amplitude falls as 1 / frequency, as that of photographs does
 (Field, JOSA A 1987), with a few shapes; 640 x 360 as clips of the web are, JPEG of quality 90. A
 sound is 10 s of a decaying tone with overtones over coloured noise, 16 kHz.
+
+`extract_pairs` takes films apart instead, as peers do before training: pictures of the film's own
+size, and its sound at 16 kHz, mono, since their batches hold spectrograms of one size.
 """
 
 from __future__ import annotations
@@ -14,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from soundspot.media.audio import write_sound
+from soundspot.media.audio import read_sound, write_sound
 from soundspot.media.image import Picture
+from soundspot.media.video import frames, read_info
 
 SIZE, LARGE_SIZE = (640, 360), (1280, 720)
 """Width and height of a picture in pixels."""
-QUALITY = 90
+QUALITY, EXTRACTED_QUALITY = 90, 95
+"""Of JPEGs; the second is about that of ffmpeg's -q:v 2."""
 RATE, LARGE_RATE, SECONDS = 16_000, 48_000, 10
 SHAPES = 6
 CONTRAST = 45.0
@@ -44,6 +49,24 @@ def make_pairs(folder: Path, count: int, *, large: bool = False) -> Path:
         else:
             write_sound(folder / sound, wave(rng, RATE), RATE)
         lines.append(json.dumps({"id": str(i), "image": image, "sound": sound}) + "\n")
+    manifest = folder / "pairs.jsonl"
+    manifest.write_text("".join(lines))
+    return manifest
+
+
+def extract_pairs(folder: Path, films: Path) -> Path:
+    """A picture a second of each film of a folder, with its sound track; returns the manifest."""
+    folder.mkdir(parents=True)
+    lines = []
+    for film in sorted(films.glob("*.mp4")):
+        if not read_info(film).has_sound:
+            continue
+        write_sound(folder / f"{film.stem}.wav", read_sound(film, RATE), RATE)
+        for i, (_, seen) in enumerate(frames(film, 0.5, every=1.0)):
+            name = f"{film.stem}-{i:03d}"
+            Image.fromarray(seen).save(folder / f"{name}.jpg", "JPEG", quality=EXTRACTED_QUALITY)
+            pair = {"id": name, "image": f"{name}.jpg", "sound": f"{film.stem}.wav"}
+            lines.append(json.dumps(pair) + "\n")
     manifest = folder / "pairs.jsonl"
     manifest.write_text("".join(lines))
     return manifest

@@ -7,7 +7,7 @@
 |---|---|---|---|
 | feed | steps from shards over steps on batches in memory | 0.90 | 0.95; 0.88 without a free core |
 | loader | samples read, augmented, as spectrograms, over `peer_loader.py` | 3 | 4 |
-| ranks | two gloo ranks over one, the same batch | 1.6 | 1.7; 1.2 where others work |
+| ranks | two gloo ranks over one, the same batch | 1.6 | 1.5 |
 | memory | peak with 8 times the data over that with the data | 1 | 1.0 |
 | index | step time under 1 million index entries over 1 thousand | 1 | 1.0 |
 
@@ -16,8 +16,20 @@ printed; beside the ratio of wall times that of processor times, which other wor
 does not bend. Each process computes on one thread. The model is the default kind with weights drawn
 at random: how fast it is does not depend on them.
 
-Data are made (`made_pairs.py`) and packed, unless --data names what `soundspot data pack` takes, of
-pictures with sounds. `memory` and `index` always use made shards, whose tars are links to one.
+Beside two ranks stands their ceiling: two processes that take the same halves of a batch and
+exchange nothing. What lies below it is the exchange; what it lacks of 2 is the machine's (the rates
+of two processes that multiply small matrices, and that pass 64 MiB through memory, are printed
+too), and what a step costs however small its batch: a step over that of a half.
+
+`loader` compares, on one thread of one process, with peers' loader, which hears as many seconds:
+
+- all our work: reading shards, varied resolution, light, colour and sound, spectrograms;
+- the same without the spectrogram, which on a GPU is the step's; peers' loaders always make it;
+- their work only (`same_work.py`): crop, flip, the sound as it is; with and without spectrogram.
+
+Data are made (`made_pairs.py`) and packed, unless --data names a folder of films, which are taken
+apart as peers do, or what else `soundspot data pack` takes, of pictures with sounds. `memory` and
+`index` always use made shards, whose tars are links to one.
 --rates writes what was measured in seconds, for `scaling.py`; --films adds the packing of films.
 """
 
@@ -44,8 +56,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from made_pairs import make_pairs
+from made_pairs import extract_pairs, make_pairs
 from peer_loader import PeerPairs
+from same_work import same_work
 from shards import synthetic
 from soundspot.batches import Batch
 from soundspot.checkpoint import write_checkpoint
@@ -60,7 +73,7 @@ from soundspot.shard_batches import ShardBatches, wave_of
 from soundspot.shards import Shards
 from soundspot.shards.options import PackOptions
 from soundspot.shards.packing import pack
-from soundspot.shards.sources import Source, open_source
+from soundspot.shards.sources import Entry, Source, open_source
 from soundspot.sound_bank import SoundBank, hear_all
 from soundspot.training.computing import Computing
 from soundspot.training.feeding import Feed
@@ -72,12 +85,15 @@ STEPS = 6
 """In a round."""
 HEARD = 8
 """Sounds that set the scale of embeddings; how many does not change the speed."""
-EQUAL_SECONDS = 3.0
+BRIEF = 3.0
+"""Seconds of sound that some peers read."""
 LARGE_PAIRS = 12
 SMALL, LARGE = 1_000, 1_000_000
 """Index entries."""
 ONCE, EIGHT = 20_000, 160_000
 """Samples of the data sets whose memory is compared."""
+SQUARE, COPIED, REPEATS = 512, 64 * 2**20, 40
+"""Side of the matrices that the machine is asked to multiply; bytes to pass through ReLU; times."""
 SPIN = "import time; e = time.time() + 1.5\nwhile time.time() < e: pass\nprint(time.process_time())"
 T = TypeVar("T")
 
@@ -145,6 +161,8 @@ class Place:
 
     def __init__(self, folder: Path, data: str | None, count: int, rounds: int) -> None:
         self.folder, self.rounds, self.rates = folder, rounds, dict[str, float]()
+        if data and any(Path(data).glob("*.mp4")):
+            data = str(extract_pairs(folder / "extracted", Path(data)))
         whole = open_source(data or make_pairs(folder / "made", count))
         pairs = tuple(e for e in whole.entries if e.sound is not None)[:count]
         self.source = Source(whole.kind, whole.root, pairs)
@@ -185,42 +203,76 @@ def learned(learner: Learner, stream: Iterator[Batch], source: Feed) -> Iterator
 
 def loader(place: Place) -> None:
     """Samples of the reader, and of the loader of peers, on the same pairs."""
-    options = replace(OPTIONS, mosaics=0.0)  # one pair a scene, as peers have it
-    _, batches = started(place.shards, options)
-    log_mel = MODELS[KIND].from_config({}, FACTS).sound_tower.log_mel
-    samples = [entry.sample for entry in place.source.entries]
-    wide = ([Path(s.image) for s in samples], [Path(s.sound) for s in samples])
-    small = unpacked(place)
+    wide = files_of(place.source.entries)
     large = open_source(make_pairs(place.folder / "large", LARGE_PAIRS, large=True)).entries
+    small, side = unpacked(place), OPTIONS.side
+    options = PackOptions(per_shard=64, seconds=BRIEF)
+    pack(place.source, place.folder / "brief", options, workers=0)
+    sets = {10.0: place.shards, BRIEF: Shards.open(place.folder / "brief")}
     peers = {
-        "files as extracted, 10 s": PeerPairs(*wide, options.side, 10.0),
-        "files as extracted, 3 s": PeerPairs(*wide, options.side, EQUAL_SECONDS),
-        "the shards' own small files, 10 s": PeerPairs(*small, options.side, 10.0),
-        "made files of 1280 x 720 and 48 kHz stereo, 10 s": PeerPairs(
-            [Path(e.sample.image) for e in large], [Path(e.sample.sound) for e in large],
-            options.side, 10.0,
+        "files as extracted, 10 s": (10.0, PeerPairs(*wide, side, 10.0)),
+        "files as extracted, 3 s": (BRIEF, PeerPairs(*wide, side, BRIEF)),
+        "the shards' own small files, 10 s": (10.0, PeerPairs(*small, side, 10.0)),
+        "the shards' own small files, 3 s": (BRIEF, PeerPairs(*small, side, BRIEF)),
+        "made files of 1280 x 720 and 48 kHz stereo, 10 s": (
+            10.0, PeerPairs(*files_of(large), side, 10.0)
         ),
     }  # fmt: skip
-    own, plain, clocks = Clock(), Clock(), {name: Clock() for name in peers}
+    makers = {seconds: our_makers(shards, seconds) for seconds, shards in sets.items()}
+    own = {seconds: {way: Clock() for way in made} for seconds, made in makers.items()}
+    clocks = {name: Clock() for name in peers}
+    count = STEPS * OPTIONS.scenes
+    for turn in range(place.rounds):
+        for seconds, made in makers.items():
+            for way, make in made.items():
+                own[seconds][way].time(partial(make, turn))
+        for name, (_, peer) in peers.items():
+            picks = [(turn * count + i) % len(peer) for i in range(count)]
+            clocks[name].time(partial(collated, peer, picks, OPTIONS.scenes))
+    ours, bare = own[10.0][ALL], own[10.0][BARE]
+    place.rates["make_sample_s"] = statistics.median(bare.cpu) / count
+    place.rates["spectrogram_s"] = (
+        statistics.median(ours.cpu) / count - place.rates["make_sample_s"]
+    )
+    for name, (seconds, _) in peers.items():
+        place.rates[f"peer_sample_s, {name}"] = statistics.median(clocks[name].cpu) / count
+        print(f"loader: times the rate of peers ({name}; ours hears as many seconds)")
+        for way, clock in own[seconds].items():
+            print(f"    {way}: {clock.over(clocks[name])}")
 
-    def ours(turn: int, hear: Callable[[Tensor], object] = log_mel) -> None:
+
+ALL = "all our work"
+BARE = "all our work but the spectrogram, which on a GPU is the step's"
+SAME = "their work only (no varied resolution, colour or sound)"
+SAME_BARE = "their work only, without the spectrogram"
+
+
+def our_makers(shards: Shards, seconds: float) -> dict[str, Callable[[int], None]]:
+    """What makes the batches of a turn, by what it does."""
+    _, batches = started(shards, replace(OPTIONS, mosaics=0.0))  # a pair a scene, as peers have it
+    log_mel = MODELS[KIND].from_config({}, FACTS).sound_tower.log_mel
+    numbers = shards.order().at(np.arange(len(shards)))
+
+    def trained(turn: int, hear: Callable[[Tensor], object]) -> None:
         for step in range(turn * STEPS, (turn + 1) * STEPS):
             hear(batches.make(step).clips)
 
-    ours(0)
-    count = STEPS * options.scenes
-    for turn in range(place.rounds):
-        own.time(partial(ours, turn))
-        plain.time(partial(ours, turn, len))
-        for name, peer in peers.items():
-            picks = [(turn * count + i) % len(peer) for i in range(count)]
-            clocks[name].time(partial(collated, peer, picks, options.scenes))
-    place.rates["make_sample_s"] = statistics.median(plain.cpu) / count
-    place.rates["spectrogram_s"] = statistics.median(own.cpu) / count - place.rates["make_sample_s"]
-    for name, clock in clocks.items():
-        place.rates[f"peer_sample_s, {name}"] = statistics.median(clock.cpu) / count
-        print(f"loader: {own.over(clock)}, times the rate of peers ({name});")
-        print(f"    without our spectrogram, which on a GPU is the step's: {plain.over(clock)}")
+    def same(turn: int, hear: Callable[[Tensor], object]) -> None:
+        for step in range(turn * STEPS, (turn + 1) * STEPS):
+            picks = np.arange(step * OPTIONS.scenes, (step + 1) * OPTIONS.scenes) % len(shards)
+            hear(same_work(shards, numbers[picks].tolist(), OPTIONS.side, seconds)[1])
+
+    trained(0, log_mel)
+    return {
+        ALL: partial(trained, hear=log_mel), BARE: partial(trained, hear=len),
+        SAME: partial(same, hear=log_mel), SAME_BARE: partial(same, hear=len),
+    }  # fmt: skip
+
+
+def files_of(entries: Sequence[Entry]) -> tuple[list[Path], list[Path]]:
+    """The pictures and sounds of a list."""
+    samples = [entry.sample for entry in entries]
+    return [Path(s.image) for s in samples], [Path(s.sound) for s in samples]
 
 
 def collated(peer: PeerPairs, picks: Sequence[int], size: int) -> list[Any]:
@@ -243,24 +295,34 @@ def unpacked(place: Place) -> tuple[list[Path], list[Path]]:
 
 
 def ranks(place: Place) -> None:
-    """One and two processes over gloo, on batches in memory and on shards."""
-    turns = max(1, place.rounds // 2)
-    for source in ("memory", "shards"):
-        found: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-        for _ in range(turns):
-            for count, some in found.items():
-                some.append(together(count, f"{source}:{place.folder / 'packed'}"))
-        wall, cpu = (
-            statistics.median(a[k] / b[k] for a, b in zip(found[1], found[2], strict=True))
-            for k in ("wall", "cpu")
-        )
-        got = statistics.median(b["cpu"] / b["wall"] for b in found[2])
+    """One and two processes over gloo, and what the machine gives two that exchange nothing."""
+    folder = place.folder / "packed"
+    found: dict[tuple[int, str], list[dict[str, float]]] = {
+        (count, job): [] for job in ("memory", "shards", "share", "machine") for count in (1, 2)
+    }
+    for _ in range(max(1, place.rounds // 2)):
+        for (count, job), some in found.items():
+            some.append(together(count, f"{job}:{folder}"))
+
+    def over(one: tuple[int, str], two: tuple[int, str], key: str = "wall") -> float:
+        pairs = zip(found[one], found[two], strict=True)
+        return statistics.median(a[key] / b[key] for a, b in pairs)
+
+    for job in ("memory", "shards"):
+        wall, cpu = (over((1, job), (2, job), key) for key in ("wall", "cpu"))
+        got = statistics.median(b["cpu"] / b["wall"] for b in found[2, job])
         print(
             f"ranks: two have {wall:.2f} times the rate of one by the clock, {cpu:.2f} by processor"
-            f" time a scene ({source}; they got {got:.2f} cores)"
+            f" time a scene ({job}; they got {got:.2f} cores)"
         )
-        if source == "memory":
-            place.rates["two_ranks_cpu_ratio"] = cpu
+    place.rates["two_ranks_cpu_ratio"] = over((1, "memory"), (2, "memory"), "cpu")
+    ceiling = over((1, "memory"), (2, "share"))
+    print(f"  two that take the same halves and exchange nothing: {ceiling:.2f}, the ceiling;")
+    print(f"  two ranks have {over((2, 'share'), (2, 'memory')):.2f} of it")
+    print(f"  one step is {over((1, 'memory'), (1, 'share')):.2f} times as long as that of a half")
+    for key in ("multiply", "copy"):
+        ratio = 2 * over((1, "machine"), (2, "machine"), key)
+        print(f"  two processes that {key} have {ratio:.2f} times the rate of one")
 
 
 def together(count: int, told: str) -> dict[str, float]:
@@ -284,22 +346,40 @@ def together(count: int, told: str) -> dict[str, float]:
 
 
 def rank_job(told: str) -> dict[str, float]:
-    """One rank's part; its wall time, and the processor time of all."""
-    source, _, folder = told.partition(":")
+    """One rank's part; wall times, and the processor time of all."""
+    job, _, folder = told.partition(":")
     with ranks_of_environment("cpu") as (all_, _):
-        options = replace(OPTIONS, blocks=all_.count)
-        learner, batches = started(Shards.open(folder), options, all_)
-        source_ = Feed(batches, all_)
-        kept = next(source_(0, 1))
+        if job == "machine":
+            return machine(all_)
+        alone = job == "share"
+        part = Ranks(all_.number, 2) if alone else all_
+        options = replace(OPTIONS, blocks=part.count)
+        learner, batches = started(Shards.open(folder), options, Ranks() if alone else all_)
+        source = Feed(batches, part)
+        kept = next(source(0, 1))
         learner.learn(kept, 0)
         stream: Iterator[Batch] = iter([kept] * STEPS)
-        if source == "shards":
-            stream = source_(0, STEPS + 1)
+        if job == "shards":
+            stream = source(0, STEPS + 1)
             next(stream)
         all_.objects(0)
         taken = Clock()
         taken.time(lambda: [learner.learn(batch, i) for i, batch in enumerate(stream)])
         return {"wall": taken.wall[0], "cpu": sum(all_.objects(taken.cpu[0]))}
+
+
+def machine(all_: Ranks) -> dict[str, float]:
+    """Seconds for what keeps to the caches, and for what passes through memory."""
+    square, long = torch.ones(SQUARE, SQUARE), torch.ones(COPIED // 4)
+    tasks = {"multiply": lambda: square @ square, "copy": lambda: torch.relu(long)}
+    found = {}
+    for name, task in tasks.items():
+        task()
+        all_.objects(0)
+        taken = Clock()
+        taken.time(lambda: [task() for _ in range(REPEATS)])  # noqa: B023
+        found[name] = taken.wall[0]
+    return found
 
 
 def memory(place: Place) -> None:
@@ -351,10 +431,16 @@ def rates(place: Place, films: Path | None) -> None:
     ordering.time(lambda: place.shards.order().at(np.arange(len(numbers))))
     found["read_sample_s"] = reading.cpu[0] / len(numbers)
     counting = Counting()
-    parts = learner.objective.embed(learner.model, heard(learner.model, batches.make(0)))
+    batch = batches.make(0)
+    tensors_of = (value for value in vars(batch).values() if isinstance(value, Tensor))
+    found["batch_bytes_a_scene"] = sum(t.numel() * t.element_size() for t in tensors_of) / len(
+        batch.pixels
+    )
+    parts = learner.objective.embed(learner.model, heard(learner.model, batch))
     learner.objective.loss(learner.model, parts, counting)
     for axes, sent in counting.bytes.items():
         found[f"gathered_bytes_a_scene^{axes}"] = sent / OPTIONS.scenes**axes
+    found["summed_bytes_a_scene"] = counting.summed[0] / OPTIONS.scenes
     found["gradient_bytes"] = sum(p.numel() * p.element_size() for p in learner.trained)
     tensors, taken = learner.tensors(), Clock()
     path = place.folder / "checkpoint.safetensors"
@@ -371,13 +457,20 @@ class Counting(Ranks):
     """One rank that counts what all would gather; apart, what has a value for each two rows."""
 
     bytes: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
-    """By the power of the batch's size with which it grows."""
+    """Gathered, by the power of the batch's size with which it grows."""
+    summed: list[int] = field(default_factory=lambda: [0])
+    """Added up over ranks; grows with the batch."""
 
     def gather(self, rows: Tensor) -> Tensor:
         """Count, and give back."""
         grows = 2 if rows.shape[1:] == rows.shape[:1] else 1
         self.bytes[grows] += rows.numel() * rows.element_size()
         return rows
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Count, and give back."""
+        self.summed[0] += numbers.numel() * numbers.element_size()
+        return numbers
 
 
 FACTS = ModelFacts(name=KIND, size=OPTIONS.side, method="similarity_map")

@@ -6,12 +6,14 @@ covered by noise and set to a random level. Values stay in [-1, 1].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy import fft
 from torch import Generator, Tensor
 
 Wave = NDArray[np.float32]
@@ -72,12 +74,25 @@ def uniform(count: int, low: float, high: float, dice: Generator) -> Tensor:
 
 def decibels(db: Tensor) -> Tensor:
     """The amplitude factor of a level in dB."""
-    return 10 ** (db / 20)
+    return torch.exp(db * (math.log(10) / 20))
 
 
 def rms(x: Tensor) -> Tensor:
     """Root mean square of each row: `b n` -> `b 1`."""
     return x.square().mean(1, keepdim=True).sqrt()
+
+
+def rfft(x: Tensor, size: int) -> Tensor:
+    """The spectrum of each row, zeros behind it: `b n` -> `b size/2+1`, complex.
+
+    SciPy's transform, since that of torch, MKL's, is half as fast on processors of another make.
+    """
+    return torch.from_numpy(fft.rfft(x.numpy(), size))
+
+
+def irfft(spectrum: Tensor, size: int) -> Tensor:
+    """Rows of a spectrum: `b size/2+1`, whose values may be overwritten -> `b size`."""
+    return torch.from_numpy(fft.irfft(spectrum.numpy(), size, overwrite_x=True))
 
 
 def colour(x: Tensor, dice: Generator) -> Tensor:
@@ -93,20 +108,28 @@ def colour(x: Tensor, dice: Generator) -> Tensor:
     response = F.interpolate(knots, size=size // 2 + 1, mode="linear", align_corners=True)
     decay = RATE * uniform(count, low, high, dice)
     room = torch.randn(count, tail, generator=dice) * torch.exp(-torch.arange(tail) / decay)
-    roomy = uniform(count, 0, 1, dice) < ROOM_SHARE
-    room = roomy * ROOM_GAIN * room / rms(room) / tail**0.5
+    roomy = (uniform(count, 0, 1, dice) < ROOM_SHARE)[:, 0]
+    room = ROOM_GAIN * room / rms(room) / tail**0.5
     room[:, 0] = 1
-    spectrum = torch.fft.rfft(x, size) * torch.fft.rfft(room, size) * decibels(response[:, 0])
-    y = torch.fft.irfft(spectrum, size)[:, :length]
-    coloured: Tensor = y * rms(x) / rms(y).clamp(min=1e-9)
+    spectrum = rfft(x, size) * decibels(response[:, 0])
+    if roomy.any():
+        spectrum[roomy] *= rfft(room[roomy], size)
+    y = irfft(spectrum, size)[:, :length]
+    coloured: Tensor = y * (rms(x) / rms(y).clamp(min=1e-9))
     return coloured
 
 
 def noise(count: int, length: int, dice: Generator) -> Tensor:
-    """Noise of unit RMS whose power falls with frequency^-a, a from 0 (white) to 2 (brown)."""
-    spectrum = torch.fft.rfft(torch.randn(count, length, generator=dice))
-    bins = torch.arange(spectrum.shape[1]).clamp(min=1)
-    x: Tensor = torch.fft.irfft(spectrum * bins ** (-uniform(count, 0, 2, dice) / 2), length)
+    """Noise of unit RMS whose power falls with frequency^-a, a from 0 (white) to 2 (brown).
+
+    The spectrum of white noise is white noise, so it is drawn rather than computed; the values
+    at both ends are real, and carry the power of both parts.
+    """
+    bins = torch.arange(length // 2 + 1.0).clamp(min=1)
+    spectrum = torch.randn(count, len(bins), 2, generator=dice)
+    spectrum[:, :: length // 2 if length % 2 == 0 else length] *= 2**0.5
+    spectrum *= (bins ** (-uniform(count, 0, 2, dice) / 2))[..., None]
+    x = irfft(torch.view_as_complex(spectrum), length)
     return x / rms(x)
 
 

@@ -209,10 +209,10 @@ class Draft:
 
 def positions_in(place: Rectangle, side: int) -> Tensor:
     """The positions whose centres lie in a rectangle of pixels."""
-    centres = torch.arange(side // STRIDE) * STRIDE + STRIDE // 2
+    centres = np.arange(side // STRIDE) * STRIDE + STRIDE // 2
     x0, y0, x1, y1 = place
     rows, columns = (centres >= y0) & (centres < y1), (centres >= x0) & (centres < x1)
-    return rows[:, None] & columns[None]
+    return torch.from_numpy(rows[:, None] & columns[None])
 
 
 def noisy(heard: Tensor, amount: Tensor | float, rng: Rng) -> Tensor:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from soundspot.augment_scenes import layouts
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from soundspot.data.pairs import Pairs
+    from soundspot.media.image import Picture
     from soundspot.options import TrainOptions
 
 VARIED = 0.3
@@ -109,14 +109,14 @@ class PairBatches(Batches):
         heard = torch.where(varied, self.bank.views[picks, which], self.bank.whole[picks])
         return noisy(heard, JITTER * self.deviation, rng)
 
-    def _draw_picture(self, drawn: _Drawn, rng: np.random.Generator) -> tuple[int, Image.Image]:
+    def _draw_picture(self, drawn: _Drawn, rng: np.random.Generator) -> tuple[int, Picture]:
         """A set's number and one of its pictures; a broken one is counted and passed over."""
         for _ in range(MAX_UNREADABLE):
             number = self.pairs.draw_set(rng)
             choices = self.pairs.pictures[number]
             path = choices[rng.integers(len(choices))]
             try:
-                picture = Image.fromarray(read_picture(path))
+                picture = read_picture(path)
             except MediaError as error:
                 if self.strict:
                     raise

@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from soundspot.augment_scenes import OF_FOUR
 from soundspot.augment_sounds import Wave
@@ -33,10 +31,11 @@ from soundspot.errors import MediaError, TrainingError
 from soundspot.locating import fit_sound
 from soundspot.media.audio import as_sound
 from soundspot.pair_batches import JITTER, VARIED
-from soundspot.sound_bank import STEP, STRETCH, WHOLE, Broken, SoundBank, vary_one
+from soundspot.sound_bank import STEP, STRETCH, WHOLE, SoundBank, Sounds, vary_one
 from soundspot.towers.logmel_cnn import SAMPLE_RATE
 
 if TYPE_CHECKING:
+    from soundspot.media.image import Picture
     from soundspot.options import TrainOptions
     from soundspot.shards import RawSample, Shards
 
@@ -52,8 +51,13 @@ LAYOUTS = {1: (1.0, 0.0, 0.0), 2: (0.0, 1.0, 0.0), 4: (0.0, 0.0, 1.0)}
 
 @dataclass
 class _Read:
-    """What a block reads: sounds as they are, and for each region as they will be heard."""
+    """What a block reads: sounds as they are, and for each region as they will be heard.
 
+    Args:
+        coming: places of the stream, with the samples there.
+    """
+
+    coming: Iterator[tuple[int, int]]
     waves: list[Wave] = field(default_factory=list)
     clips: list[Wave] = field(default_factory=list)
     jitter: list[Tensor] = field(default_factory=list)
@@ -97,9 +101,11 @@ class ShardBatches(Batches):
     def make(self, step: int, block: int = 0) -> Batch:
         """A block of the batch of one step."""
         first, last, _ = self.share(block)
-        draft, read = Draft(self.options.side), _Read()
-        for scene in range(first, last):
-            self._add_scene(draft, read, step * self.options.scenes + scene)
+        before = step * self.options.scenes
+        scenes = range(before + first, before + last)
+        draft, read = Draft(self.options.side), _Read(self._stream(scenes))
+        for scene in scenes:
+            self._add_scene(draft, read, scene)
         heard, none = torch.from_numpy(np.stack(read.clips)), torch.empty(0)
         audible, empty = self._gate(step, block)
         return Batch(
@@ -115,14 +121,23 @@ class ShardBatches(Batches):
             passed=tuple(read.passed),
         )
 
+    def _stream(self, scenes: range) -> Iterator[tuple[int, int]]:
+        """The places in the stream that scenes use, and the samples there."""
+        first, end = (samples_before(g, self.options.mosaics) for g in (scenes.start, scenes.stop))
+        epochs, positions = np.divmod(np.arange(first, end), len(self.shards))
+        samples = [
+            self.shards.order(self.options.seed, int(epoch)).at(positions[epochs == epoch])
+            for epoch in np.unique(epochs)
+        ]
+        return zip(range(first, end), np.concatenate(samples).tolist(), strict=True)
+
     def _add_scene(self, draft: Draft, read: _Read, scene: int) -> None:
         """Compose one scene of the next samples, and add the sound of each region."""
         rng = np.random.default_rng((self.options.seed, scene, SCENES, 1))
         first, end = (samples_before(g, self.options.mosaics) for g in (scene, scene + 1))
-        places = itertools.count(first)
 
-        def draw() -> tuple[int, Image.Image]:
-            picture, wave = self._sample(next(places), read)
+        def draw() -> tuple[int, Picture]:
+            picture, wave = self._sample(*next(read.coming), read)
             read.waves.append(wave)
             return len(read.waves) - 1, picture
 
@@ -138,13 +153,13 @@ class ShardBatches(Batches):
             return vary_one(wave, self.length, rng)
         return fit_sound(wave, self.length, STEP)
 
-    def _sample(self, place: int, read: _Read) -> tuple[Image.Image, Wave]:
-        """Picture and sound at a place of the stream, or of its stand-in."""
-        for number in self._candidates(place):
+    def _sample(self, place: int, sample: int, read: _Read) -> tuple[Picture, Wave]:
+        """Picture and sound of a sample, or of a stand-in that its place in the stream chooses."""
+        for number in itertools.chain([sample], self._stand_ins(place)):
             try:
                 raw = self.shards.raw(number)
                 side = self.options.side
-                found = Image.fromarray(raw.picture(at_least=(side, side))), wave_of(raw)
+                found = raw.picture(at_least=(side, side)), wave_of(raw)
             except MediaError as error:
                 if self.strict:
                     raise
@@ -156,10 +171,8 @@ class ShardBatches(Batches):
             f"{MAX_UNREADABLE} samples in a row cannot be read; the last: {read.passed[-1][1]}"
         )
 
-    def _candidates(self, place: int) -> Iterator[int]:
-        """The sample of a place, then those that dice of the place choose."""
-        epoch, position = divmod(place, len(self.shards))
-        yield int(self.shards.order(self.options.seed, epoch).at(np.array([position]))[0])
+    def _stand_ins(self, place: int) -> Iterator[int]:
+        """The samples that dice of a place choose."""
         rng = np.random.default_rng((self.options.seed, place, SPARE, 1))
         for _ in range(MAX_UNREADABLE - 1):
             yield int(rng.integers(len(self.shards)))
@@ -187,17 +200,8 @@ def wave_of(raw: RawSample) -> Wave:
     return wave if rate == SAMPLE_RATE else as_sound((wave, rate), SAMPLE_RATE)
 
 
-def read_clips(shards: Shards, broken: Broken, *, strict: bool = False) -> Iterator[Wave]:
-    """Sounds of the first samples of a fixed order, as many as tell their distribution.
-
-    Raises:
-        MediaError: one cannot be read, where that is strictly forbidden.
-    """
-    count = min(len(shards), HEARD_FIRST)
-    for number in tqdm(shards.order().at(np.arange(count)), "hearing sounds", unit="sound"):
-        try:
-            yield wave_of(shards.raw(int(number)))
-        except MediaError as error:
-            if strict:
-                raise
-            broken[f"sample {number}"] = str(error)
+def clips_of(shards: Shards) -> Sounds:
+    """The sounds of the first samples of a fixed order, as many as tell their distribution."""
+    numbers = shards.order().at(np.arange(min(len(shards), HEARD_FIRST))).tolist()
+    names = [f"sample {number}" for number in numbers]
+    return Sounds(names, lambda i: wave_of(shards.raw(numbers[i])))

@@ -80,7 +80,7 @@ class RawSample:
             with Image.open(io.BytesIO(self.pictures[number]), formats=("JPEG",)) as opened:
                 if at_least is not None:
                     opened.draft("RGB", at_least)
-                return np.array(opened.convert("RGB"))
+                return np.array(opened if opened.mode == "RGB" else opened.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:
             raise MediaError(
                 f"{self.where}: the picture does not decode ({one_line(error)}); pack again"

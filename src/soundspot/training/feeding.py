@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from soundspot.batches import Batch, Batches, join
 from soundspot.errors import OptionError, TrainingError
+from soundspot.files import one_line
 from soundspot.ranks import Ranks
 
 Unit: TypeAlias = tuple[int, int]
@@ -97,12 +98,12 @@ class Feed:
         )
         try:
             yield from loader
-        except RuntimeError as error:
-            if "worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "worker" not in str(error):
                 raise
             raise TrainingError(
-                f"a process that makes batches is dead ({str(error).splitlines()[0]}); "
-                "the last checkpoint is kept: start again, with fewer --workers if memory ran out"
+                f"a process that makes batches is dead ({one_line(error)}); "
+                "start again, with fewer --workers if memory ran out"
             ) from None
 
 
