@@ -68,6 +68,11 @@ def test_a_set_without_sounds_is_named(refused: Refused, tmp_path: Path, model_f
     refused("train", tmp_path, *tower, "--out", tmp_path / "run", about="'dgo' has no pictures")
 
 
+def test_a_check_of_what_is_not_there_says_so(refused: Refused, pair: Path, tmp_path: Path) -> None:
+    refused("data", "check", tmp_path / "nothere", about="nothere does not exist")
+    refused("data", "check", pair, about="is no folder; give a folder of shards")
+
+
 def test_distill_refuses(refused: Refused, tmp_path: Path, pair: Path, model_file: Path) -> None:
     rest = ("--teacher", model_file, "--out", tmp_path / "run")
     refused("distill", tmp_path / "none", *rest, about="no such folder")

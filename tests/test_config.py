@@ -55,7 +55,7 @@ def test_what_is_printed_reads_as_the_same(tmp_path: Path) -> None:
         ("steps: true", "steps is a whole number, not True"),
         ("bf16: 1", "bf16 is true or false"),
         ("rate: fast", "rate is a number"),
-        ("data: [a, b]", "data is text"),
+        ("data: [a, [b]]", "data is text"),
         ("[a, b]: 3", "line 1: unknown key"),
         ("seed: 1\nseed: 2", "line 2: seed is given twice"),
         ("- a", "lines of `key: value`"),
@@ -89,6 +89,16 @@ def test_the_command_prints_the_configuration(capsys: pytest.CaptureFixture[str]
     assert "\nsteps: 9  # steps in all\n" in said
     assert 'data: "D"' in said
     assert len(said.splitlines()) == len(keys())
+
+
+@pytest.mark.parametrize("told", [["A", "B"], ["--data", "A", "B"], ["--data=A", "--data=B"]])
+def test_several_sources_are_named_in_each_way(
+    told: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", *told, "--print_config"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith('data: ["A", "B"]  # ')
+    assert merge(read_config(written(tmp_path, said))).places.data == ("A", "B")
 
 
 def test_data_and_out_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
-from soundspot.losses.dark_contrast import (
-    CLAIM_CUT,
-    CLAIM_SLOPE,
-    claims_elsewhere,
-    darkness,
-)
-from soundspot.losses.region_contrast import TOP_LEAST, pool_regions, region_contrast
+from soundspot.losses.dark_contrast import CLAIM_CUT, CLAIM_SLOPE, claims_elsewhere
+from soundspot.losses.objective import both_ways, mean_of_others
+from soundspot.losses.region_contrast import HEARD_MOST, TOP_LEAST, pool_regions, spread
 from soundspot.models.pooling import TOP_SHARE
+from soundspot.ranks import Ranks
 
-SHARP = torch.tensor(math.log(15.0))
+SHARPNESS = 15.0
+
+
+def loss_of(pooled: torch.Tensor) -> torch.Tensor:
+    return both_ways(SHARPNESS * pooled, torch.arange(len(pooled)), Ranks())
 
 
 def test_a_region_is_pooled_from_its_own_best_positions() -> None:
@@ -37,16 +36,16 @@ def test_a_small_region_uses_at_least_three_positions() -> None:
 
 def test_closed_form_of_two_pairs() -> None:
     pooled = torch.tensor([[0.8, 0.1], [0.2, 0.6]])
-    logits = 15.0 * pooled
+    logits = SHARPNESS * pooled
     rows = -torch.log_softmax(logits, 1).diagonal().mean()
     columns = -torch.log_softmax(logits, 0).diagonal().mean()
-    loss = region_contrast(pooled, SHARP)
-    assert float(loss) == pytest.approx(float(rows + columns), rel=1e-5)
+    loss = loss_of(pooled)
+    assert float(loss) == pytest.approx(float(rows + columns), abs=1e-5)
 
 
 def test_right_above_wrong_is_better() -> None:
     right, wrong = torch.eye(3), 1 - torch.eye(3)
-    good, bad = (region_contrast(p, SHARP) for p in (right, wrong))
+    good, bad = (loss_of(p) for p in (right, wrong))
     assert float(good) < float(bad)
 
 
@@ -67,4 +66,12 @@ def test_a_sound_is_held_down_everywhere_but_in_its_own_tile() -> None:
 
 def test_only_wrong_pairs_are_dark() -> None:
     claims = torch.tensor([[9.0, 1.0], [3.0, 9.0]])
-    assert float(darkness(claims)) == 2
+    assert float(mean_of_others(claims, torch.arange(2)).mean()) == 2
+
+
+def test_a_large_bank_is_looked_at_in_part() -> None:
+    few, many = torch.arange(5), torch.arange(3 * HEARD_MOST)
+    assert spread(few) is few
+    kept = spread(many)
+    assert len(kept) == HEARD_MOST
+    assert (int(kept[0]), int(kept[-1])) == (0, 3 * HEARD_MOST - 1)

@@ -17,27 +17,41 @@ RATES = {
     "sample_bytes": 1e5,
     "gathered_bytes_a_scene^1": 1000.0,
     "gathered_bytes_a_scene^2": 6.0,
+    "summed_bytes_a_scene": 5.0,
+    "batch_bytes_a_scene": 1e6,
     "gradient_bytes": 1e7,
     "pack_pair_s": 0.01,
 }
-MACHINES = Machines(gpu_rate=1000, cores=16, link=1e9, latency=0, disk=1e9, batch=100)
+MACHINES = Machines(
+    gpu_rate=1000, cores=16, link=1e9, latency=0, disk=1e9, batch=100, bus=1e10, flops=1e13
+)
 
 
 def test_one_gpu_sends_nothing() -> None:
     step = scaling.step_of(1, RATES, MACHINES)
-    assert step.gather == step.reduce == step.latency == 0
+    assert step.gather == step.reduce == step.latency == step.match == 0
     assert step.compute == 0.1
+    assert step.copy == pytest.approx(100 * 1e6 / 1e10)
     assert step.data == pytest.approx(1.26 * 100 * 0.004 / 16)
-    assert step.seconds == 0.1
+    assert step.seconds == pytest.approx(0.11)
     assert step.slowest == "compute"
 
 
 def test_messages_of_many() -> None:
-    """A ring sends 2 (G - 1) / G of a message over each link."""
+    """A gathered message passes (G - 1) / G of a link; its sum on the way back twice that."""
     step = scaling.step_of(4, RATES, MACHINES)
-    assert step.reduce == pytest.approx(1.5 * 1e7 / 1e9)
-    assert step.gather == pytest.approx(1.5 * (400 * 1000 + 400**2 * 6) / 1e9)
-    assert step.seconds == pytest.approx(0.1 + step.reduce + step.gather)
+    assert step.reduce == pytest.approx(0.75 * 2 * 1e7 / 1e9)
+    gathered = 400 * 1000 + 400**2 * 6
+    assert step.gather == pytest.approx(0.75 * (3 * gathered + 6 * 400 * 5) / 1e9)
+    assert step.seconds == pytest.approx(0.11 + step.match + step.reduce + step.gather)
+
+
+def test_the_loss_of_many() -> None:
+    """Regions of one GPU meet sounds of all: products forward and twice back, nine passes."""
+    step = scaling.step_of(4, RATES, MACHINES)
+    pairs = 126 * 3 * 126 * 196
+    assert step.match == pytest.approx(pairs * (6 * 256 / 1e13 + 36 / 2e12))
+    assert step.maps == pytest.approx(8 * 126 * 4 * 126 * 196 + 6 * 6 * 400**2)
 
 
 def test_what_is_slow_is_named() -> None:
@@ -45,12 +59,29 @@ def test_what_is_slow_is_named() -> None:
     assert scaling.step_of(1, RATES, few).slowest == "data"
     many = Machines(gpu_rate=1000, cores=99, batch=4000, link=1e9)
     assert scaling.step_of(256, RATES, many).slowest == "gather"
+    assert scaling.step_of(1, RATES, Machines(bus=1e7, cores=99)).slowest == "copy"
 
 
 def test_the_tables_have_a_row_for_each() -> None:
     lines = list(scaling.costs(RATES, MACHINES))
     assert sum(line.startswith("| 144,000") for line in lines) == 2
-    assert any("256" in line and "gather" in line for line in lines)
+    assert sum(line.startswith("| 256 |") for line in lines) == 1
+    assert any("(4)" in line for line in lines), "steps of an epoch that has few"
+
+
+def test_a_page_takes_new_tables() -> None:
+    page = (
+        "a `<!-- steps -->`\n<!-- steps -->\nold\n<!-- end -->\nb\n<!-- inputs -->\n<!-- end -->\n"
+    )
+    tables = {"inputs": "I\n", "steps": "| S |"}
+    new = scaling.written(page, tables)
+    assert new == (
+        "a `<!-- steps -->`\n<!-- steps -->\n\n| S |\n\n<!-- end -->\nb\n"
+        "<!-- inputs -->\n\nI\n\n<!-- end -->\n"
+    )
+    assert scaling.written(new, tables) == new
+    with pytest.raises(SystemExit, match="lacks <!-- failures -->"):
+        scaling.written(page, {"failures": ""})
 
 
 def test_young_and_daly() -> None:

@@ -137,7 +137,7 @@ def test_a_damaged_sample_is_counted_and_leaves_the_others_alone(locator, shards
 
 def test_other_settings_are_refused(locator, shards, tmp_path):
     run(locator, shards, tmp_path / "out")
-    with pytest.raises(OptionError, match="holds results made with"):
+    with pytest.raises(OptionError, match=r"holds results made with batch 2, not 5; give the same"):
         run(locator, shards, tmp_path / "out", batch=5)
     assert parse_save("overlay,json") is None
     assert parse_save("lines") is False

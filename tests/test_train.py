@@ -108,7 +108,7 @@ def test_nan_stops_and_keeps_the_last_checkpoint(
         return loss * float("nan") if next(calls) == 2 else loss
 
     monkeypatch.setattr(RegionContrast, "loss", spoiled)
-    with pytest.raises(TrainingError, match=r"step 3 is nan; the checkpoint of step 2 is kept"):
+    with pytest.raises(TrainingError, match=r"step 3 is nan; .*the checkpoint of step 2 is kept$"):
         training.train(planted, tmp_path, TINY, sound_tower=sound_tower, device="cpu")
     kept = load_file(tmp_path / "checkpoints" / "00000002.safetensors")
     assert all(bool(torch.isfinite(t).all()) for t in kept.values())
@@ -130,7 +130,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(
 
     monkeypatch.setattr(RegionContrast, "loss", steep)
     options = replace(TINY, save_every=1)
-    with pytest.raises(TrainingError, match=r"step 1 is nan; nothing was kept"):
+    with pytest.raises(TrainingError, match=r"step 1 is nan; .*; no checkpoint was written yet$"):
         training.train(planted, tmp_path, options, sound_tower=sound_tower, device="cpu")
 
 

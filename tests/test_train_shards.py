@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ from safetensors.torch import load_file
 
 from planted_pairs import plant_shards, plant_tower
 from soundspot.batches import Batch, join
-from soundspot.errors import DataError, MediaError, TrainingError
+from soundspot.errors import DataError, MediaError, OptionError, TrainingError
 from soundspot.losses.region_contrast import LOOKED_AT, scenes_behind
 from soundspot.models import MODELS
 from soundspot.options import Handling, TrainOptions
-from soundspot.shard_batches import ShardBatches, read_clips, samples_before
+from soundspot.recipes import read_config
+from soundspot.shard_batches import ShardBatches, clips_of, samples_before
 from soundspot.shards import Shards
+from soundspot.shards.several import expand, folders_of, open_shards
 from soundspot.sound_bank import SoundBank, hear_all
 from soundspot.towers.logmel_cnn import LogMelCNN
 from soundspot.train import train
@@ -45,7 +49,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def bank(shards: Path) -> SoundBank:
     torch.manual_seed(0)
-    return hear_all(LogMelCNN().eval(), read_clips(Shards.open(shards), {}))
+    clips = clips_of(Shards.open(shards))
+    return hear_all(LogMelCNN().eval(), map(clips.read, range(len(clips))))
 
 
 @pytest.mark.parametrize("mosaics", [0.0, 0.22, 0.5, 1.0])
@@ -159,6 +164,57 @@ def test_one_sample_alone_is_refused(tmp_path: Path) -> None:
     root = plant_shards(tmp_path / "shards", 1, shards=1)
     with pytest.raises(TrainingError, match="two or more"):
         train(root, tmp_path / "run", OPTIONS, sound_tower=plant_tower(tmp_path), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("several")
+    return [plant_shards(root / f"part{i}", 4 + 4 * i, shards=1) for i in range(3)]
+
+
+def test_several_folders_are_one_list_in_any_order(folders: list[Path], tmp_path: Path) -> None:
+    joined = open_shards(folders)
+    assert len(joined) == 4 + 8 + 12
+    assert joined.catalogue.settings["seconds"] == 1.0
+    assert folders_of(joined) == ["part0", "part1", "part2"]
+    moved = tmp_path / "z"
+    shutil.copytree(folders[0], moved)
+    again = pickle.loads(pickle.dumps(open_shards([folders[2], moved, folders[1]])))
+    for number in range(len(joined)):
+        assert joined.raw(number).sound == again.raw(number).sound
+    sounds = {joined.raw(int(i)).where for i in joined.order(0, 1).at(range(24))}
+    assert len(sounds) == 24
+    with pytest.raises(OptionError, match="are the same shard; give each folder once"):
+        open_shards([folders[0], moved])
+
+
+def test_patterns_name_several(folders: list[Path]) -> None:
+    root = folders[0].parent
+    assert expand([f"{root}/part[02]"]) == (str(folders[0]), str(folders[2]))
+    assert expand([str(folders[0]), "none"]) == (str(folders[0]), "none")
+    with pytest.raises(OptionError, match="nothing matches"):
+        expand([f"{root}/other*"])
+
+
+def test_another_list_of_folders_is_another_run(
+    folders: list[Path], kept: dict[str, Any], tmp_path: Path
+) -> None:
+    alone = {**kept, "bank": None}
+    options = replace(OPTIONS, steps=2)
+    path = train([folders[1], folders[0]], tmp_path, options, **alone)
+    config = read_config(str(tmp_path / "run.yaml"))
+    assert config["data"] == (str(folders[1]), str(folders[0]))
+    first = load_file(path)
+    path.unlink()
+    again = load_file(train(folders[:2], tmp_path, options, **alone))
+    assert all(torch.equal(again[name], first[name]) for name in first)
+    refused = (
+        r"another data \(12 samples in part0, part1 \[\w+\], now 24 samples in part0, part1, part2"
+    )
+    with pytest.raises(TrainingError, match=refused):
+        train(folders, tmp_path, options, **alone)
+    with pytest.raises(OptionError, match="holds no shards, and only shards are mixed"):
+        train([folders[0], tmp_path / "pairs.jsonl"], tmp_path, options, **alone)
 
 
 def test_unfinished_shards_are_refused(kept: dict[str, Any], tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from soundspot.data.media import picture_of, sound_of
 from soundspot.errors import OptionError, SoundspotError
 from soundspot.facts import Calibration, ModelFacts
-from soundspot.files import write_beside
+from soundspot.files import one_line, write_beside
 from soundspot.judging.ranks import Crew
 from soundspot.locating import Locator
 from soundspot.result import Result
@@ -180,9 +180,24 @@ def claim(out_dir: Path, settings: Mapping[str, str | float]) -> None:
             found = None
         if found != settings:
             raise OptionError(
-                f"{out_dir}: holds results made with {found}, not {settings}; "
-                "choose another --out-dir"
+                f"{out_dir}: holds results made with {_difference(found, settings)}; give the same "
+                "or choose another --out-dir"
             )
         return
     with write_beside(note) as beside:
         beside.write_text(json.dumps(settings) + "\n")
+
+
+def _difference(found: object, settings: Mapping[str, str | float]) -> str:
+    """What a folder's settings say where they are not ours: "batch 8, not 5"."""
+    if not isinstance(found, dict):
+        return "settings that cannot be read"
+    names = sorted(found.keys() | settings.keys())
+    differ = [name for name in names if found.get(name) != settings.get(name)]
+    return ", ".join(
+        f"{name} {_word(found.get(name))}, not {_word(settings.get(name))}" for name in differ
+    )
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else one_line(value)

@@ -77,6 +77,11 @@ class Ranks:
         start = sum(lengths[: self.number])
         return slice(start, start + len(rows))
 
+    def numbers(self, rows: Tensor) -> Tensor:
+        """The numbers of this rank's rows among the gathered."""
+        place = self.place(rows)
+        return torch.arange(place.start, place.stop, device=rows.device)
+
     def previous(self, rows: Tensor) -> Tensor:
         """The row before each row; the first rank's first has the last rank's last before it."""
         last = rows[-1:] if self.count == 1 else self.gather(rows[-1:])[self.number - 1][None]
@@ -96,6 +101,23 @@ class Ranks:
             ):
                 tensor.copy_(mean.view_as(tensor))
 
+    def log_sum_exp(self, rows: Tensor) -> Tensor:
+        """The logarithm of the sum of exponentials down each column of all ranks' rows.
+
+        Only a number a column is sent: its greatest, then its sum. Differentiable.
+        """
+        top = rows.detach().amax(0) if len(rows) else rows.new_full(rows.shape[1:], -torch.inf)
+        if self.count > 1:
+            dist.all_reduce(top, dist.ReduceOp.MAX)
+        return self.sum((rows - top).exp().sum(0)).log() + top
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Sum over the ranks of tensors of one shape; differentiable."""
+        if self.count == 1:
+            return numbers
+        total: Tensor = _Sum.apply(numbers)  # type: ignore[no-untyped-call]
+        return total
+
     def any(self, here: bool) -> bool:
         """Whether it holds on any rank."""
         return any(self.objects(here))
@@ -107,6 +129,14 @@ class Ranks:
         found: list[Any] = [None] * self.count
         dist.all_gather_object(found, mine)
         return found
+
+    def to_first(self, mine: T) -> list[T]:
+        """What every rank gives, in their order, on the first; nothing on the others."""
+        if self.count == 1:
+            return [mine]
+        found: list[Any] | None = [None] * self.count if self.leads else None
+        dist.gather_object(mine, found, 0)
+        return found or []
 
     def of_first(self, value: T) -> T:
         """What the first rank gives; the others' is ignored."""
@@ -147,7 +177,7 @@ class Ranks:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Say in one line that another rank is gone.
+        """Say in one line that another rank is gone; what is kept is for others to say.
 
         Raises:
             TrainingError: a message to it or from it failed.
@@ -158,8 +188,8 @@ class Ranks:
             if self.count == 1 or not ("gloo" in str(error) or isinstance(error, dist.DistError)):
                 raise
             raise TrainingError(
-                f"rank {self.number} of {self.count}: another rank is gone; the last checkpoint is "
-                "kept: start again, or let torchrun do so (--max-restarts)"
+                f"rank {self.number} of {self.count}: another rank is gone; start again, or let "
+                "torchrun do so (--max-restarts)"
             ) from error
 
 
@@ -181,6 +211,22 @@ class _Gather(torch.autograd.Function):
         dist.all_reduce(total)
         start, length = ctx.place
         return total[start : start + length], None, None
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over ranks; its adjoint sums what arrived at the sum on each of them."""
+
+    @staticmethod
+    def forward(ctx: Any, numbers: Tensor) -> Tensor:
+        total = numbers.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
 
 
 @contextmanager

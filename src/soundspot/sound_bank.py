@@ -4,30 +4,38 @@ The sound tower stands still while pictures are learned (`soundspot.distill` mad
 hearing a recording again at each step would only cost time. The bank holds, for each recording,
 its embedding as it is and in `VIEWS` varied stretches (cut, filtered, reverberated, under noise,
 at other levels), and those of noise and of silence.
+
+Recording i has dice of its own, made of (seed, i): what is heard of it does not depend on which
+others are heard with it, on which process, or after which interruption. A recording takes 14 KB
+(512 numbers, 7 times); a kept bank is mapped, not read, so that memory holds the rows in use.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
-from tqdm import tqdm
 
 from soundspot.augment_sounds import Wave, colour, cut, decibels, noise, rms, some, trim, uniform
-from soundspot.checkpoint import read_checkpoint, write_checkpoint
-from soundspot.errors import MediaError, TrainingError
+from soundspot.checkpoint_file import check_kind, read_header
+from soundspot.errors import CheckpointError, MediaError, TrainingError
 from soundspot.locating import fit_sound
 from soundspot.media.audio import read_sound
 from soundspot.towers.logmel_cnn import SAMPLE_RATE, LogMelCNN
 
 Broken: TypeAlias = dict[str, str]
 """Recordings that cannot be read, and why."""
+KIND = "sound_bank"
 VIEWS = 6
 STRETCH = 4 * SAMPLE_RATE
 """Samples of a varied stretch: 4 s."""
@@ -41,6 +49,11 @@ NOISE_DB = (-75.0, -3.0)
 GAIN_DB = (-40.0, 0.0)
 UNDER_NOISE_DB = (5.0, 35.0)
 BATCH = 32
+"""Noises heard at once."""
+AT_ONCE = 16
+"""Recordings heard at once; the last digits of an embedding depend on it."""
+READERS = 4
+"""Threads that read and vary recordings before they are heard."""
 CHANGED = 0.4
 """Share of the stretches that are filtered; of those that are covered with noise."""
 QUIETEST = 1e-6
@@ -49,7 +62,7 @@ RECORDINGS_KEPT = 1024
 """Recordings that stay decoded (about 0.3 MB each)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SoundBank:
     """Embeddings of the training sounds.
 
@@ -57,86 +70,152 @@ class SoundBank:
         whole: n d, each recording as it is.
         views: n v d, each recording varied.
         empty: k d, noises of every colour and level, and silence.
+        path: the file that they are mapped from, where there is one.
     """
 
     whole: Tensor
     views: Tensor
     empty: Tensor
+    path: Path | None = None
+
+    @classmethod
+    def mapped(cls, path: Path) -> SoundBank:
+        """The bank that a file holds; a row is read from the disk when it is used.
+
+        Raises:
+            CheckpointError: it is missing, damaged, or no bank.
+        """
+        check_kind(path, read_header(path), KIND)
+        try:
+            with safe_open(path, "pt") as opened:
+                tensors = {name: opened.get_tensor(name) for name in TENSORS}
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{path}: cut short or damaged ({error}); delete it, and sounds are heard again"
+            ) from None
+        return cls(**tensors, path=path)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+        return {name: getattr(self, name) for name in TENSORS}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process as the name of the file, where there is one."""
+        if self.path is not None:
+            return SoundBank.mapped, (self.path,)
+        return SoundBank, tuple(self.tensors().values())
 
 
-def open_bank(
-    tower: LogMelCNN, folder: Path, origin: str, waves: Callable[[Broken], Iterable[Wave]]
-) -> tuple[SoundBank, Broken]:
-    """Hear everything, or read what an earlier start of the same run heard.
+TENSORS = ("whole", "views", "empty")
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Recordings to hear, by number.
+
+    Args:
+        names: of each.
+        read: one of them.
+    """
+
+    names: Sequence[str]
+    read: Callable[[int], Wave]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Heard(NamedTuple):
+    """What was heard of some recordings, in their order, and which could not be read."""
+
+    whole: Tensor
+    views: Tensor
+    broken: Broken
+
+
+def sounds_of(paths: Sequence[Path]) -> Sounds:
+    """Files to hear."""
+    return Sounds([str(path) for path in paths], lambda i: read_sound(paths[i], SAMPLE_RATE))
+
+
+def hear_all(tower: LogMelCNN, waves: Iterable[Wave], seed: int = 0) -> SoundBank:
+    """Hear recordings that are in memory, and noises."""
+    known = list(waves)
+    heard = hear(tower, Sounds([""] * len(known), known.__getitem__), range(len(known)), seed=seed)
+    if not known:
+        raise TrainingError("there is no sound to hear")
+    return SoundBank(heard.whole, heard.views, hear_nothing(tower, seed))
+
+
+@torch.no_grad()
+def hear(
+    tower: LogMelCNN, sounds: Sounds, numbers: Iterable[int], *, strict: bool = False, seed: int = 0
+) -> Heard:
+    """Embed recordings and their variations, `AT_ONCE` at a time.
 
     Args:
         tower: what hears.
-        folder: of the run.
-        origin: tells this data and this tower from others.
-        waves: reads the recordings, and notes those that cannot be read.
-
-    Returns:
-        the bank, and the recordings that are not in it.
-
-    Raises:
-        TrainingError: the folder holds the sounds of other data or another tower.
-    """
-    kept, fields = folder / "sounds.safetensors", SoundBank.__dataclass_fields__
-    if kept.exists():
-        header, tensors = read_checkpoint(kept, "sound_bank")
-        if header.get("origin") != origin:
-            raise TrainingError(
-                f"{kept}: belongs to other data or another sound tower; choose another --out"
-            )
-        return SoundBank(**{name: tensors[name] for name in fields}), header.get("broken", {})
-    broken: Broken = {}
-    bank = hear_all(tower.eval(), waves(broken))
-    tensors = {name: getattr(bank, name) for name in fields}
-    header = {"kind": "sound_bank", "origin": origin, "broken": broken}
-    write_checkpoint(kept, tensors, header)
-    return bank, broken
-
-
-def read_waves(paths: Sequence[Path], broken: Broken, *, strict: bool = False) -> Iterator[Wave]:
-    """Read recordings one by one; those that cannot be read are noted and left out.
+        sounds: where the recordings are.
+        numbers: which of them.
+        strict: stop at the first that cannot be read.
+        seed: of the dice.
 
     Raises:
         MediaError: one cannot be read, where that is strictly forbidden.
     """
-    for path in tqdm(paths, "hearing sounds", unit="sound"):
-        try:
-            yield read_sound(path, SAMPLE_RATE)
-        except MediaError as error:
-            if strict:
-                raise
-            broken[str(path)] = str(error)
+    broken: Broken = {}
+    features = tower.attention.in_channels
+    whole, views = [torch.empty(0, features)], [torch.empty(0, VIEWS, features)]
+    ready = _prepared(sounds, numbers, broken, strict, seed)
+    while some_ready := list(islice(ready, AT_ONCE)):
+        as_is, varied = (torch.stack(rows) for rows in zip(*some_ready, strict=True))
+        whole.append(_embedded(tower, as_is))
+        views.append(_embedded(tower, varied.flatten(0, 1)).reshape(-1, VIEWS, features))
+    return Heard(torch.cat(whole), torch.cat(views), broken)
 
 
 @torch.no_grad()
-def hear_all(tower: LogMelCNN, waves: Iterable[Wave], seed: int = 0) -> SoundBank:
-    """Embed every recording, its variations, and noises; few recordings are held at a time."""
-    rng, dice = np.random.default_rng(seed), Generator().manual_seed(seed)
+def hear_nothing(tower: LogMelCNN, seed: int = 0) -> Tensor:
+    """Embed noises and silence."""
+    dice = Generator().manual_seed(seed)
+    return torch.cat([_embedded(tower, nothing(BATCH, dice)) for _ in range(0, NOISES, BATCH)])
 
-    def hear(x: Tensor) -> Tensor:
-        return tower.embed(x.to(tower.height.device)).cpu()
 
-    whole, views, waiting = list[Tensor](), list[Tensor](), list[Wave]()
-    for wave in waves:
-        whole.append(hear(torch.from_numpy(fit_sound(wave, WHOLE, STEP))[None]))
-        waiting += [_trimmed(wave)] * VIEWS
-        while len(waiting) >= BATCH:
-            views.append(hear(_vary(_cut(waiting[:BATCH], rng), dice)))
-            del waiting[:BATCH]
-    if waiting:
-        views.append(hear(_vary(_cut(waiting, rng), dice)))
-    if not whole:
-        raise TrainingError("no sound can be read; the log names what is wrong with each")
-    empty = [hear(nothing(BATCH, dice)) for _ in range(0, NOISES, BATCH)]
-    return SoundBank(
-        torch.cat(whole),
-        torch.cat(views).reshape(len(whole), VIEWS, -1),
-        torch.cat(empty),
-    )
+def _embedded(tower: LogMelCNN, waves: Tensor) -> Tensor:
+    return tower.embed(waves.to(tower.height.device)).cpu()
+
+
+def _prepared(
+    sounds: Sounds, numbers: Iterable[int], broken: Broken, strict: bool, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each recording as it is and varied, read ahead in threads; broken ones are noted."""
+    ahead = deque[tuple[int, Future[tuple[Tensor, Tensor]]]]()
+    coming = iter(numbers)
+    with ThreadPoolExecutor(READERS) as readers:
+        try:
+            while True:
+                for i in islice(coming, 2 * AT_ONCE - len(ahead)):
+                    ahead.append((i, readers.submit(_prepare, sounds, i, seed)))
+                if not ahead:
+                    return
+                number, future = ahead.popleft()
+                try:
+                    yield future.result()
+                except MediaError as error:
+                    if strict:
+                        raise
+                    broken[sounds.names[number]] = str(error)
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
+
+
+def _prepare(sounds: Sounds, number: int, seed: int) -> tuple[Tensor, Tensor]:
+    """A recording of 10 s, and `VIEWS` stretches of it, by its own dice."""
+    wave = sounds.read(number)
+    rng = np.random.default_rng((seed, number))
+    dice = Generator().manual_seed(int(rng.integers(2**62)))
+    whole = torch.from_numpy(np.array(fit_sound(wave, WHOLE, STEP)))  # lets go of a long wave
+    return whole, _vary_each(_cut([_trimmed(wave)] * VIEWS, rng), dice)
 
 
 class Recordings:
@@ -192,6 +271,15 @@ def _vary(x: Tensor, dice: Generator) -> Tensor:
     x[rows] = colour(x[rows], dice)
     rows = some(len(x), CHANGED, dice)
     x[rows] = _under_noise(x[rows], dice)
+    return _levelled(x, dice)
+
+
+def _vary_each(x: Tensor, dice: Generator) -> Tensor:
+    """As `_vary`, but whether a row is changed does not depend on how many there are."""
+    for change in (colour, _under_noise):
+        rows = (torch.rand(len(x), generator=dice) < CHANGED).nonzero()[:, 0]
+        if len(rows):
+            x[rows] = change(x[rows], dice)
     return _levelled(x, dice)
 
 

@@ -1,10 +1,10 @@
 """Training a similarity model from pairs alone, on one page, read from top to bottom.
 
-    soundspot train DATA --model NAME --out RUN
-    torchrun --nproc-per-node 8 -m soundspot train DATA --model NAME --out RUN
+    soundspot train DATA... --model NAME --out RUN
+    torchrun --nproc-per-node 8 -m soundspot train DATA... --model NAME --out RUN
 
 1. The sound tower (from `soundspot distill`, or the default model's) stands still; each sound is
-   heard once (`sound_bank`), or in the step where the data are a stream of shards.
+   heard once (`training.hearing`), or in the step where the data are a stream of shards.
 2. Each step composes scenes of training pictures (`augment_scenes`), draws a sound for each tile,
    and lowers the model's objective (`losses`), whole also where a batch is larger than memory or
    shared by many ranks (`training.learning`).
@@ -20,9 +20,9 @@ In RUN: `run.yaml` (what to give `--config`), `log.jsonl`, `checkpoints/`, `soun
 from __future__ import annotations
 
 import math
-import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from soundspot.batches import Batch
-from soundspot.errors import TrainingError
-from soundspot.files import make_folder
+from soundspot.errors import SoundspotError, TrainingError
+from soundspot.files import make_folder, one_line
 from soundspot.locating import pick_device
 from soundspot.losses import objective_of
 from soundspot.options import RECIPES, Handling, TrainOptions
 from soundspot.ranks import Ranks, ranks_of_environment
 from soundspot.recipes import Places, RunConfig
+from soundspot.sound_bank import Sounds
 from soundspot.training.computing import Computing
 from soundspot.training.feeding import Feed
+from soundspot.training.hearing import Hearing
 from soundspot.training.identity import identity_of, require_same
 from soundspot.training.journal import Journal
-from soundspot.training.keeping import Checkpoints, held
+from soundspot.training.keeping import Checkpoints, held, kept
 from soundspot.training.learning import Learner
 from soundspot.training.products import (
     BEST,
@@ -53,7 +55,7 @@ from soundspot.training.products import (
     write_diverged,
 )
 from soundspot.training.provenance import provenance
-from soundspot.training.starting import ModelName, open_batches, open_data, start_model
+from soundspot.training.starting import ModelName, Origin, open_batches, open_data, start_model
 from soundspot.training.stopping import Request, StoppedError, stop_requests
 from soundspot.training.validating import Validation
 
@@ -62,7 +64,7 @@ PASSED_KEPT = 1000
 
 
 def train(
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     out: str | Path,
     options: TrainOptions | None = None,
     *,
@@ -75,7 +77,8 @@ def train(
     """Train, or go on with an unfinished run, and return the path of the model.
 
     Args:
-        data: a manifest, a folder of sets (`data.pairs`), or shards (`soundspot data pack`).
+        data: a manifest, a folder of sets (`data.pairs`), or shards (`soundspot data pack`), of
+            which several folders are mixed as one.
         out: folder of the run.
         options: see `options.TrainOptions`; None takes the model's own (`options.RECIPES`).
         model: a name in `models.MODELS`, with options as in "two_tower(pool=peak)".
@@ -91,14 +94,17 @@ def train(
         CheckpointError: the sound tower or the kept state cannot be read.
     """
     name = ModelName.read(model)
-    places = Places(str(data), str(out), str(name), str(sound_tower), str(bank or ""), device)
+    several = [data] if isinstance(data, str | Path) else data
+    paths = tuple(map(str, several))
+    places = Places(paths, str(out), str(name), str(sound_tower), str(bank or ""), device)
     config = RunConfig(places, options or RECIPES[name.kind], handling or Handling())
     with (
         ranks_of_environment(device) as (ranks, own_device),
         ranks.together(),
+        stop_requests() as request,
         ExitStack() as holds,
     ):
-        run = Run(config, name, ranks)
+        run = Run(config, name, ranks, request)
         ranks.first_does(lambda: holds.enter_context(held(run.out)))
         run.start(own_device)
         return run.train()
@@ -111,10 +117,11 @@ class Run:
         config: what it is told.
         name: of the model.
         ranks: who trains with this process.
+        request: a signal that asks it to leave.
     """
 
-    def __init__(self, config: RunConfig, name: ModelName, ranks: Ranks) -> None:
-        self.config, self.name, self.ranks = config, name, ranks
+    def __init__(self, config: RunConfig, name: ModelName, ranks: Ranks, request: Request) -> None:
+        self.config, self.name, self.ranks, self.request = config, name, ranks, request
         self.out, self.handling = Path(config.places.out), config.handling
         ranks.first_does(lambda: make_folder(self.out))
         self.checkpoints = Checkpoints(self.out, self.handling.keep)
@@ -123,31 +130,38 @@ class Run:
         known = int(self.kept.get("run", {}).get("blocks", ranks.count))
         self.options = replace(config.options, blocks=config.options.blocks or known)
         self.step, self.ended = (int(self.kept.get(key, 0)) for key in ("step", "ended"))
+        self.judged = int(self.kept.get("judged_at", self.step))
         self.saved = self.step
         self.passed: dict[str, str] = dict(self.kept.get("passed", {}))
 
     def start(self, device: str) -> None:
-        """Open the data, build the model, and go back to the newest checkpoint."""
-        places, where = self.config.places, pick_device(device)
+        """Open the data, build the model, hear, and go back to the newest checkpoint."""
+        places, handling, where = self.config.places, self.handling, pick_device(device)
         data = open_data(places.data)
         model = start_model(self.name, places.sound_tower, self.options, where)
         objective = objective_of(self.name.kind, self.options.objective)().to(where)
-        self.batches, self.origin = open_batches(
-            data, model.sound_tower, self.options, Path(places.bank or self.out),
-            self.ranks, waves=objective.waves, strict=self.handling.strict,
-        )  # fmt: skip
-        require_same(
-            self.out, self.kept.get("run", self.identity), self.identity, self.batches.free
-        )
+        self.origin = Origin.of(data, model.sound_tower)
+        if self.kept:
+            require_same(self.out, self.kept, self.identity, self.origin.sources, self.origin.free)
         self.ranks.first_does(lambda: write_config(self.out, self.config))
+
+        def hearing(sounds: Sounds) -> Hearing:
+            return Hearing(
+                model.sound_tower.eval(), sounds, Path(places.bank or self.out),
+                self.origin.digest, self.ranks, handling.strict, self._leave_hearing,
+            )  # fmt: skip
+
+        self.batches = open_batches(
+            data, hearing, self.options, waves=objective.waves, strict=handling.strict
+        )
         model.facts = replace(model.facts, heard=self.batches.names)
         objective.start(model, self.batches.bank)
-        computing = Computing(self.options.bf16, self.handling.compile, self.handling.checkpoint)
+        computing = Computing(self.options.bf16, handling.compile, handling.checkpoint)
         self.learner = Learner(
-            model, objective, self.options, self.handling.chunk, self.ranks, computing
+            model, objective, self.options, handling.chunk, self.ranks, computing
         )
         self.products = Products(self.out, self.learner, self.batches)
-        self.feed = Feed(self.batches, self.ranks, self.handling.workers)
+        self.feed = Feed(self.batches, self.ranks, handling.workers)
         if self.kept:
             self.learner.restore(self.tensors)
             self.validation.restore(self.kept["judged"])
@@ -155,30 +169,41 @@ class Run:
 
     def train(self) -> Path:
         """Every step that is left, then the finished model."""
-        with self._journal() as journal, stop_requests() as request:
+        with self._what_is_kept(), self.ranks.together(), self._journal() as journal:
             for name, reason in self.batches.broken.items():
                 self._pass_over(journal, name, reason)
-            for batch in self.feed(self.step, self.ended or self.options.steps):
-                loss = self.learner.learn(batch, self.step)
-                self.step += 1
-                self._note(journal, loss, batch)
-                self.ended = self.step if self._judge(journal) else 0
-                if self.ended or self.step % self.options.save_every == 0:
-                    self.save()
-                if self.ended:
-                    journal.say(f"no better judgement for a while; ended at step {self.step}")
-                    break
-                self._leave_if_asked(request)
+            if self.step != self.judged and self._is_due():
+                self._judge(journal)
+            if not self.ended:
+                self._learn(journal)
             if self.saved != self.step:
                 self.save()
-        return self._finish()
+            with self.request.at_once(self.out, "after the last step, which is kept"):
+                return self._finish()
+
+    def _learn(self, journal: Journal) -> None:
+        """Every step that is left."""
+        for batch in self.feed(self.step, self.options.steps):
+            loss = self.learner.learn(batch, self.step)
+            self.step += 1
+            self._note(journal, loss, batch)
+            if self._is_due() or self.step % self.options.save_every == 0:
+                self.save()
+            if self._is_due():
+                self._judge(journal)
+            if self.ended:
+                journal.say(f"no better judgement for a while; ended at step {self.step}")
+                return
+            self._leave_if_asked()
 
     def save(self) -> None:
         """Keep all that a later step depends on, at one stroke; the first rank writes."""
         header = {
             "run": self.identity,
+            "sources": self.origin.sources,
             "made with": provenance(),
             "judged": self.validation.state(),
+            "judged_at": self.judged,
             "passed": dict(list(self.passed.items())[:PASSED_KEPT]),
             "ended": self.ended,
         }
@@ -190,7 +215,8 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells this run from another."""
-        return identity_of(self.options, str(self.name), self.origin, self.batches.free)
+        origin = self.origin
+        return identity_of(self.options, str(self.name), origin.digest, origin.free)
 
     def _newest(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The newest checkpoint, read by the first rank; empty where there is none."""
@@ -201,7 +227,7 @@ class Run:
     def _journal(self) -> Journal:
         return Journal(
             self.out, self.step, self.options.steps, self.options.scenes,
-            writes=self.ranks.leads, tensorboard=self.handling.tensorboard,
+            judged=self.judged, writes=self.ranks.leads, tensorboard=self.handling.tensorboard,
         )  # fmt: skip
 
     def _note(self, journal: Journal, loss: float, batch: Batch) -> None:
@@ -214,9 +240,8 @@ class Run:
         files = [name for some in self.ranks.objects(batch.files) for name in some]
         self.ranks.first_does(lambda: write_diverged(self.out, self.step, loss, files))
         raise TrainingError(
-            f"{self.out}: loss or gradient of step {self.step} is {loss}; "
-            f"{self.checkpoints.kept()}, and {DIVERGED} names the files of this step; "
-            "lower --rate or --tower-rate"
+            f"{self.out}: loss or gradient of step {self.step} is {loss}; {DIVERGED} names the "
+            "files of this step; lower --rate or --tower-rate"
         )
 
     def _pass_over(self, journal: Journal, name: str, reason: str) -> None:
@@ -226,28 +251,47 @@ class Run:
             journal.event(self.step, "unreadable", name=name, reason=reason)
             journal.say(f"passed over: {reason}")
 
-    def _judge(self, journal: Journal) -> bool:
-        """Judge the averaged model where it is due; whether training has had enough."""
-        if not self.validation.due(self.step, self.options.save_every):
-            return False
-        model = self.products.read_out()
-        verdict = self.validation.judge(model, self.step)
+    def _is_due(self) -> bool:
+        return self.validation.due(self.step, self.options.save_every)
+
+    def _judge(self, journal: Journal) -> None:
+        """Judge the averaged model; its step is kept before and, with what was found, after."""
+        with self.request.at_once(self.out, self._kept_step()):
+            model = self.products.read_out()
+            verdict = self.validation.judge(model, self.step)
         maps = self.validation.maps(model) if journal.board is not None else {}
         journal.judged(self.step, verdict.scores, maps)
         if verdict.better:
             notes = {"step": self.step, "validation": verdict.scores}
             self.ranks.first_does(lambda: self.products.save(model, BEST, **notes))
-        return verdict.enough
+        self.judged, self.ended = self.step, self.step if verdict.enough else 0
+        self.save()
 
-    def _leave_if_asked(self, request: Request) -> None:
-        asked = max(self.ranks.objects(request.number))
+    def _leave_if_asked(self) -> None:
+        asked = max(self.ranks.objects(self.request.number))
         if asked:
-            self.save()
-            raise StoppedError(
-                f"{self.out}: stopped by {signal.Signals(asked).name} after step {self.step}, "
-                "which is kept; the same command goes on",
-                asked,
-            )
+            if self.saved != self.step:
+                self.save()
+            raise StoppedError.by(asked, self.out, self._kept_step())
+
+    def _leave_hearing(self, progress: str) -> None:
+        asked = max(self.ranks.objects(self.request.number))
+        if asked:
+            raise StoppedError.by(asked, self.out, f"while hearing; {progress}")
+
+    def _kept_step(self) -> str:
+        return f"after step {self.step}, which is kept"
+
+    @contextmanager
+    def _what_is_kept(self) -> Iterator[None]:
+        """Add to an error what the run can go on from."""
+        try:
+            yield
+        except StoppedError:
+            raise
+        except (SoundspotError, OSError) as error:
+            kind = type(error) if isinstance(error, SoundspotError) else TrainingError
+            raise kind(f"{one_line(error)}; {kept(self.saved)}") from error
 
     def _finish(self) -> Path:
         """Save the averaged model, read out as it will be used; of a judged run, name the best."""

@@ -13,6 +13,7 @@ from soundspot.commands.data_pack import (
     pack_data,
     show_info,
 )
+from soundspot.files import one_line
 
 SENTENCE = "Check data sets and lists; pack videos into shards for training."
 
@@ -99,7 +100,11 @@ def _check_alone(arguments: argparse.Namespace) -> int:
     from soundspot.errors import OptionError
 
     if not Path(arguments.name).is_dir():
-        raise OptionError(f"{arguments.name}: give NAME ROOT, or a folder of shards alone")
+        there = "is no folder" if Path(arguments.name).exists() else "does not exist"
+        raise OptionError(
+            f"{one_line(arguments.name)} {there}; give a folder of shards, or NAME ROOT of a known "
+            "data set (`soundspot data list`)"
+        )
     if arguments.option:
         raise OptionError("--option goes with NAME ROOT, not with shards")
     return check_shards(Path(arguments.name), arguments.json)

@@ -12,6 +12,7 @@ SENTENCE = "Train a model from pairs, without boxes or class targets."
 EXAMPLES = """\
   soundspot train DATA --out RUN                        the default model
   soundspot train --config attention-144k --data D --out RUN
+  soundspot train SHARDS1 SHARDS2 'more/*' --out RUN    several folders of shards, mixed
   torchrun --nproc-per-node 8 -m soundspot train ...    on 8 GPUs
 
 The same command on an unfinished RUN goes on with it. Recipes that --config knows by name:
@@ -24,7 +25,7 @@ def define(parser: argparse.ArgumentParser) -> None:
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES + ", ".join(names())
-    parser.add_argument("DATA", nargs="?", help="the same as --data")
+    parser.add_argument("DATA", nargs="*", help="the same as --data")
     parser.add_argument("--config", metavar="F", help="a YAML file, or a recipe by its name")
     parser.add_argument(
         "--print_config", "--print-config", action="store_true",
@@ -43,6 +44,11 @@ def _add(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
     if isinstance(option.default, bool):
         parser.add_argument(
             *flags, action=argparse.BooleanOptionalAction, default=None, help=help_text
+        )
+        return
+    if isinstance(option.default, tuple):
+        parser.add_argument(
+            *flags, nargs="+", action="extend", metavar=option.name.upper(), help=help_text
         )
         return
     kind = type(option.default)
@@ -68,10 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     given = {name: getattr(arguments, name) for name in keys()}
     told = {name: value for name, value in given.items() if value is not None}
-    if arguments.DATA is not None:
+    if arguments.DATA:
         if told.get("data", arguments.DATA) != arguments.DATA:
-            raise OptionError(f"data are given twice, {arguments.DATA} and {told['data']}")
+            both = " and ".join(" ".join(given) for given in (arguments.DATA, told["data"]))
+            raise OptionError(f"train: data are given twice, {both}")
         told["data"] = arguments.DATA
+    if "data" in told:
+        told["data"] = tuple(told["data"])
     config = merge(read_config(arguments.config) if arguments.config else {}, told)
     if arguments.print_config:
         print(config.text(), end="")

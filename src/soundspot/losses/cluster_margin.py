@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from soundspot.losses.objective import Objective, first_of_scenes
+from soundspot.losses.objective import Objective, first_of_scenes, mean_of_others
 from soundspot.models.clusters import Clusters, centres
 
 if TYPE_CHECKING:
@@ -44,10 +44,17 @@ class ClusterMargin(Objective[Clusters]):
         """The margin loss of every picture with every sound."""
         sounds = F.normalize(ranks.gather(parts["sounds"]), dim=2)
         matches = torch.einsum("rks,nks->rn", F.normalize(parts["pictures"], dim=2), sounds)
-        return margin_loss(ranks.gather(matches), float(model.config.clusters))
+        own = ranks.numbers(parts["sounds"])
+        return ranks.gather(margin_losses(matches, own, float(model.config.clusters))).mean()
 
 
-def margin_loss(matches: Tensor, margin: float) -> Tensor:
-    """The loss of matches n n; row i, column i belong together."""
-    others = ~torch.eye(len(matches), dtype=torch.bool, device=matches.device)
-    return F.relu(matches - matches.diagonal()[:, None] + margin)[others].mean()
+def margin_losses(matches: Tensor, own: Tensor, margin: float) -> Tensor:
+    """The loss of each picture, a mean over the sounds of others.
+
+    Args:
+        matches: r n, of pictures with every sound.
+        own: r, which sound is each picture's.
+        margin: of the right match over wrong ones.
+    """
+    right = matches.gather(1, own[:, None])
+    return mean_of_others(F.relu(matches - right + margin), own)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from soundspot.losses.objective import mean_of_others
 from soundspot.losses.region_contrast import RegionContrast
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class DarkContrast(RegionContrast):
         maps = self.maps(parts, ranks)
         mine = ranks.place(parts["scene"])
         claims = claims_elsewhere(maps, parts["scene"], parts["regions"], mine)
-        return self.contrast(maps, parts, ranks) + DARK * darkness(ranks.gather(claims))
+        dark = mean_of_others(claims, ranks.numbers(parts["scene"]))
+        return self.contrast(maps, parts, ranks) + DARK * ranks.gather(dark).mean()
 
 
 def claims_elsewhere(maps: Tensor, scene: Tensor, regions: Tensor, mine: slice) -> Tensor:
@@ -72,9 +74,3 @@ def claims_elsewhere(maps: Tensor, scene: Tensor, regions: Tensor, mine: slice) 
     free[:, mine] = ~own
     claims = F.softplus(CLAIM_SLOPE * (maps - CLAIM_CUT))
     return (claims * free).sum(2) / free.sum(2).clamp(min=1)
-
-
-def darkness(claims: Tensor) -> Tensor:
-    """Mean claim of the wrong pairs: n n, where region i was drawn with sound i."""
-    wrong = ~torch.eye(len(claims), dtype=torch.bool, device=claims.device)
-    return claims[wrong].mean()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from soundspot.losses.objective import Objective
+from soundspot.losses.objective import Objective, mean_of_others
 from soundspot.models.attention import Attention, distance
 
 if TYPE_CHECKING:
@@ -45,12 +45,16 @@ class DistanceRatio(Objective[Attention]):
         h, v = ranks.gather(parts["h"]), parts["v"]
         attention = model.weigh(torch.einsum("rdp,sd->rsp", v, h))
         z = F.normalize(torch.einsum("rdp,rsp->rsd", v, attention), dim=2)
-        return distance_ratio(ranks.gather(distance(z, h[None])))
+        losses = distance_ratios(distance(z, h[None]), ranks.numbers(parts["h"]))
+        return ranks.gather(losses).mean()
 
 
-def distance_ratio(distances: Tensor) -> Tensor:
-    """The loss of distances n n; row i, column i belong together."""
-    n = len(distances)
-    ratio = torch.sigmoid(distances.diagonal()[:, None] - distances)
-    others = ~torch.eye(n, dtype=torch.bool, device=distances.device)
-    return 2 * ratio.square()[others].mean()
+def distance_ratios(distances: Tensor, own: Tensor) -> Tensor:
+    """The loss of each picture, a mean over the sounds of others.
+
+    Args:
+        distances: r n, of pictures from every sound.
+        own: r, which sound is each picture's.
+    """
+    ratio = torch.sigmoid(distances.gather(1, own[:, None]) - distances)
+    return mean_of_others(2 * ratio.square(), own)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from soundspot.losses.objective import Objective, first_of_scenes
+from soundspot.losses.objective import Objective, both_ways, first_of_scenes
 from soundspot.models.two_tower import TwoTower
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ class InstanceContrast(Objective[TwoTower]):
     def loss(self, model: TwoTower, parts: Parts, ranks: Ranks) -> Tensor:
         """Every picture meets every sound of the batch."""
         maps = torch.einsum("rdhw,sd->rshw", parts["positions"], ranks.gather(parts["q"]))
-        logits = ranks.gather(model.pool(maps)) / TEMPERATURE
-        right = torch.arange(len(logits), device=logits.device)
-        where = F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)
-        return where + gate_loss(parts, ranks)
+        logits = model.pool(maps) / TEMPERATURE
+        return both_ways(logits, ranks.numbers(parts["q"]), ranks) + gate_loss(parts, ranks)
 
 
 def embed_scenes(model: TwoTower, batch: Batch) -> Parts:

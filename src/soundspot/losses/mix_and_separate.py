@@ -90,24 +90,36 @@ class MixAndSeparate(Objective[PixelSound]):
         loud = torch.cat((parts["loud"], parts["noise loud"]))
         everyone = model.masks(mixes.expand(len(loud), *mixes.shape), components)
         strange = torch.einsum("snft,sft->sn", F.softplus(everyone), loud)
-        strange = torch.cat((ranks.gather(strange[:n]), ranks.gather(strange[n:])))
-        mixed = ranks.gather(parts["mixed"]) > 0
-        return ranks.gather(parts["mine"]).mean() + strangers_loss(strange, mixed)
+        known = goes_with(ranks.numbers(parts["mine"]), parts["mixed"] > 0, len(mixes))
+        losses = strangers_losses(strange, F.pad(known, (0, 0, 0, len(strange) - n)))
+        return ranks.gather(parts["mine"]).mean() + ranks.gather(losses).mean()
 
 
-def strangers_loss(losses: Tensor, mixed: Tensor) -> Tensor:
-    """What pictures fail to mask out of sounds that are not theirs.
+def goes_with(own: Tensor, mixed: Tensor, pictures: int) -> Tensor:
+    """Which pictures go with which sounds: `r n`, boolean.
 
     Args:
-        losses: s n, of sound i asked of picture j; picture i goes with it, where there is one.
-        mixed: n, whether sound i holds the recording before it too.
+        own: r, each sound's picture.
+        mixed: r, whether the sound holds the recording before it too.
+        pictures: n.
     """
-    own = torch.eye(len(mixed), dtype=torch.bool, device=losses.device)
-    own = own | (own.roll(-1, 1) & mixed[:, None])
-    known = F.pad(own, (0, 0, 0, len(losses) - len(mixed)))
+    rows = torch.arange(len(own), device=own.device)
+    known = torch.zeros(len(own), pictures, dtype=torch.bool, device=own.device)
+    known[rows, (own - 1) % pictures] = mixed
+    known[rows, own] = True
+    return known
+
+
+def strangers_losses(losses: Tensor, known: Tensor) -> Tensor:
+    """What pictures fail to mask out of each sound that is not theirs.
+
+    Args:
+        losses: s n, of sound i asked of picture j.
+        known: s n, whether they go together.
+    """
     hardness = (HARDNESS * losses.detach()).masked_fill(known, -torch.inf)
     weights = hardness.softmax(1).nan_to_num()  # a batch of two may hold no stranger
-    return (weights * losses).sum(1).mean()
+    return (weights * losses).sum(1)
 
 
 def level(waves: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ model. It says two things apart, so that a batch may be larger than one pass, or
 
 `training.learning` may embed piece by piece and hand over the pieces joined (gradient caching), and
 under torchrun each rank holds its own rows: where the loss must see those of others it asks
-`ranks.gather`, which passes gradients back. The loss is the same number on every rank.
+`ranks.gather`, which passes gradients back. The loss is the same number on every rank. Of a matrix
+n n of all regions with all sounds, a rank holds the rows of its own regions and no others: what is
+shared are losses of rows, and sums down columns (`ranks.log_sum_exp`).
 """
 
 from __future__ import annotations
@@ -64,6 +66,27 @@ class Objective(nn.Module, ABC, Generic[M]):
 
     def finish(self, model: M, batches: Batches) -> None:
         """Set what is read out of a trained model, in place; most have nothing to set."""
+
+
+def both_ways(logits: Tensor, own: Tensor, ranks: Ranks) -> Tensor:
+    """InfoNCE of pictures among sounds and of sounds among pictures, over all ranks.
+
+    Args:
+        logits: r n, of this rank's pictures with every sound.
+        own: r, which sound is each picture's.
+        ranks: who has the other rows.
+    """
+    right = logits.gather(1, own[:, None])[:, 0]
+    rows = ranks.gather(logits.logsumexp(1) - 2 * right)
+    return rows.mean() + ranks.log_sum_exp(logits).mean()
+
+
+def mean_of_others(losses: Tensor, own: Tensor) -> Tensor:
+    """Mean of each row but for one place: `r n`, that place of each row `r` -> `r`."""
+    rows = torch.arange(len(own), device=own.device)
+    kept = torch.ones_like(losses)
+    kept[rows, own] = 0
+    return (losses * kept).sum(1) / (losses.shape[1] - 1)
 
 
 def first_of_scenes(scenes: Tensor) -> Tensor:

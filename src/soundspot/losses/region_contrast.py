@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from soundspot.losses.objective import Objective
+from soundspot.losses.objective import Objective, both_ways
 from soundspot.models.pooling import TOP_SHARE
 from soundspot.models.two_tower import TwoTower
 
@@ -42,6 +42,8 @@ READ_SOFTNESS, READ_CONTRAST = 20.0, 0.5
 """c and a of the finished model (`models.two_tower`); training itself uses 10 and 0."""
 LOOKED_AT, LOOKED_AT_MOST = 4, 128
 """Batches on which the expected score of a sound is fitted, and most scenes of them."""
+HEARD_MOST = 16_384
+"""Recordings, and variations of them, from which the mean and the expected score are known."""
 RIDGE = 1e-2
 
 
@@ -76,8 +78,8 @@ class RegionContrast(Objective[TwoTower]):
 
     def contrast(self, maps: Tensor, parts: Parts, ranks: Ranks) -> Tensor:
         """InfoNCE of regions and sounds, and the gate's logistic regression."""
-        pooled = ranks.gather(pool_regions(maps, parts["regions"]))
-        where = region_contrast(pooled, self.log_sharpness)
+        logits = pool_regions(maps, parts["regions"]) * self.log_sharpness.exp()
+        where = both_ways(logits, ranks.numbers(parts["q"]), ranks)
         audible, empty = ranks.gather(parts["audible"]), ranks.gather(parts["empty"])
         return where + F.softplus(-audible).mean() + F.softplus(empty).mean()
 
@@ -87,10 +89,10 @@ class RegionContrast(Objective[TwoTower]):
         config = replace(model.config, softness=READ_SOFTNESS, contrast=READ_CONTRAST)
         model.config = config
         device, bank = model.mean_sound.device, batches.bank
-        every = torch.cat((bank.whole, bank.views.flatten(0, 1), bank.empty)).to(device)
-        model.mean_sound.copy_(
-            model.project_sounds(bank.whole[: batches.own].to(device))[0].mean(0)
-        )
+        own = spread(bank.whole[: batches.own]).to(device)
+        model.mean_sound.copy_(model.project_sounds(own)[0].mean(0))
+        heard = (bank.whole, bank.views.flatten(0, 1), bank.empty)
+        every = torch.cat([spread(rows) for rows in heard]).to(device)
         q, _ = model.project_sounds(every)
         pixels = scenes_behind(batches)
         positions = torch.cat([model.encode_images(x.to(device)) for x in torch.split(pixels, 16)])
@@ -104,6 +106,13 @@ class RegionContrast(Objective[TwoTower]):
         inputs = torch.cat((q, torch.ones_like(q[:, :1])), 1)
         ridge = RIDGE * torch.eye(inputs.shape[1], device=device)
         model.expected.copy_(torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ scores))
+
+
+def spread(rows: Tensor) -> Tensor:
+    """At most `HEARD_MOST` rows, evenly apart: a bank may be larger than memory."""
+    if len(rows) <= HEARD_MOST:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, HEARD_MOST).long()]
 
 
 def scenes_behind(batches: Batches) -> Tensor:
@@ -126,15 +135,3 @@ def pool_regions(maps: Tensor, regions: Tensor) -> Tensor:
     best = maps.masked_fill(~regions[:, None], -1.0).topk(most, 2).values
     kept = (torch.arange(most, device=maps.device) < counts[:, None]).to(maps)
     return (best * kept[:, None]).sum(2) / counts[:, None]
-
-
-def region_contrast(pooled: Tensor, log_sharpness: Tensor) -> Tensor:
-    """The loss of one batch.
-
-    Args:
-        pooled: n n, from `pool_regions`; region i was drawn with sound i.
-        log_sharpness: log of 1 / t.
-    """
-    right = torch.arange(len(pooled), device=pooled.device)
-    logits = pooled * log_sharpness.exp()
-    return F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)

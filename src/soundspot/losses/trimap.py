@@ -46,10 +46,8 @@ class Trimap(Objective[TwoTower]):
 
     def loss(self, model: TwoTower, parts: Parts, ranks: Ranks) -> Tensor:
         """Every picture meets every sound of the batch; the loss is a mean over pictures."""
-        mine, q = ranks.place(parts["q"]), ranks.gather(parts["q"])
-        maps = torch.einsum("rdhw,sd->rshw", parts["positions"], q).flatten(2)
-        own = torch.arange(mine.start, mine.stop, device=maps.device)
-        losses = trimap_losses(maps, own)
+        maps = torch.einsum("rdhw,sd->rshw", parts["positions"], ranks.gather(parts["q"]))
+        losses = trimap_losses(maps.flatten(2), ranks.numbers(parts["q"]))
         return ranks.gather(losses).mean() + gate_loss(parts, ranks)
 
 

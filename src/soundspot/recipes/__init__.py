@@ -35,7 +35,7 @@ SUFFIX = ".yaml"
 FOLDER = Path(__file__).parent
 
 
-def _place(default: str, says: str) -> Any:
+def _place(default: Any, says: str) -> Any:
     return field(default=default, metadata={"help": says})
 
 
@@ -43,8 +43,10 @@ def _place(default: str, says: str) -> Any:
 class Places:
     """Between what and what a run goes; each field's meaning is its `help`."""
 
-    data: str = _place(
-        "", "a manifest (.jsonl), a folder with images/SET and sounds/SET, or shards"
+    data: tuple[str, ...] = _place(
+        (),
+        "a manifest (.jsonl), a folder with images/SET and sounds/SET, or folders of shards, all "
+        "mixed",
     )
     out: str = _place("", "folder of the run; an unfinished one goes on")
     model: str = _place("two_tower", "what to train, with options as in two_tower(pool=peak)")
@@ -68,7 +70,7 @@ class RunConfig:
         lines = []
         for part in (self.places, self.options, self.handling):
             for option in fields(part):
-                value = json.dumps(getattr(part, option.name))
+                value = _written(getattr(part, option.name))
                 lines.append(f"{option.name}: {value}  # {option.metadata['help']}")
         return "\n".join(lines) + "\n"
 
@@ -152,12 +154,21 @@ def _entries(text: str, name: str) -> Iterator[tuple[Any, Any, str]]:
         raise OptionError(f"{name}: cannot be read as YAML ({one_line(error)[:200]})") from None
 
 
+def _written(value: Any) -> str:
+    """A value as YAML; a list of one as that one."""
+    alone = isinstance(value, tuple) and len(value) < 2
+    return json.dumps((*value, "")[0] if alone else value)
+
+
 def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
     return loader.construct_object(node, deep=True)
 
 
 def _checked(value: Any, kind: type, where: str) -> Any:
     """A value as the option's own type; also a number that YAML takes for text, such as 1e-3."""
+    if kind is tuple:
+        several = value if isinstance(value, list) else [value]
+        return tuple(word for one in several if (word := _checked(one, str, where)))
     if kind is float and not isinstance(value, bool) and isinstance(value, int | float | str):
         try:
             return float(value)

@@ -5,6 +5,7 @@
 | `learning` | one step: embed, loss, gradients over pieces and ranks, update, average |
 | `schedule` | the learning rates of a step |
 | `computing` | precision, compilation and memory: what changes the speed and not the idea |
+| `hearing`, `joining` | every sound heard once: in parts, on all ranks; then one file |
 | `feeding` | batches made ahead, in threads or processes |
 | `keeping` | checkpoints: the last few, whole or not at all |
 | `journal` | the log, the progress bar, TensorBoard |

@@ -32,18 +32,38 @@ def identity_of(
 
 
 def require_same(
-    run: Path, kept: Mapping[str, Any], mine: Mapping[str, Any], free: Collection[str]
+    run: Path,
+    kept: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    sources: Mapping[str, str],
+    free: Collection[str],
 ) -> None:
     """Refuse to go on with another run.
+
+    Args:
+        run: its folder.
+        kept: the header of its newest checkpoint.
+        mine: what this run is known by.
+        sources: in words, what its data and sound tower are.
+        free: options that do not matter for these data.
 
     Raises:
         TrainingError: naming the first thing that differs.
     """
-    for name in sorted(kept.keys() | mine.keys()):
-        if kept.get(name) != mine.get(name) and name not in free:
-            what = f"{name} ({kept.get(name)!r}, now {mine.get(name)!r})"
+    theirs = kept["run"]
+    for name in sorted(theirs.keys() | mine.keys()):
+        if theirs.get(name) != mine.get(name) and name not in free:
+            what = f"{name} ({theirs.get(name)!r}, now {mine.get(name)!r})"
+            if name == "origin":
+                what = _other_source(kept.get("sources", {}), sources)
             raise TrainingError(
-                f"{run}: belongs to a run with other options or data: another "
-                f"{'data or sound tower' if name == 'origin' else what}; give the same ones or "
-                "another --out"
+                f"{run}: belongs to a run with other options or data: another {what}; give the "
+                "same ones or another --out"
             )
+
+
+def _other_source(theirs: Mapping[str, str], mine: Mapping[str, str]) -> str:
+    """Which of a run's sources differs; older checkpoints do not say."""
+    differ = [name for name in mine if name in theirs and theirs[name] != mine[name]]
+    said = [f"{name} ({theirs[name]}, now {mine[name]})" for name in differ]
+    return " and another ".join(said) or "data or sound tower"

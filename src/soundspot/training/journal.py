@@ -11,6 +11,7 @@ takes the lines behind it out, so each step stands there once. Of several ranks 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from soundspot.media.image import Picture
 
 LOG, BOARD = "log.jsonl", "tensorboard"
+JUDGED = "validation"
 RATES = ("rate", "tower_rate")
 """Names of the optimiser's groups."""
 
@@ -39,6 +41,7 @@ class Journal:
     Args:
         run: its folder.
         step: after which it goes on.
+        judged: the last step whose judgement is known.
         steps: in all.
         scenes: in a batch.
         writes: whether this rank is the one that writes.
@@ -46,12 +49,20 @@ class Journal:
     """
 
     def __init__(
-        self, run: Path, step: int, steps: int, scenes: int, *, writes: bool, tensorboard: bool
+        self,
+        run: Path,
+        step: int,
+        steps: int,
+        scenes: int,
+        *,
+        judged: int,
+        writes: bool,
+        tensorboard: bool,
     ) -> None:
         self.scenes, self.writes = scenes, writes
         self.board = _board(run / BOARD, step) if tensorboard and writes else None
         if writes:
-            _cut_behind(run / LOG, step)
+            _cut_behind(run / LOG, step, judged)
             self.log = (run / LOG).open("a", buffering=1)
         self.bar = tqdm(total=steps, initial=step, desc="training", unit="step", disable=not writes)
         self.last = time.perf_counter()
@@ -66,10 +77,11 @@ class Journal:
     ) -> None:
         """Close what is open."""
         self.bar.close()
-        if self.writes:
-            self.log.close()
-        if self.board is not None:
-            self.board.close()
+        with contextlib.suppress(OSError):  # a full disk has been told of by then
+            if self.writes:
+                self.log.close()
+            if self.board is not None:
+                self.board.close()
 
     def step(self, step: int, loss: float, optimiser: Optimizer, waited: float) -> None:
         """Note one step."""
@@ -96,7 +108,7 @@ class Journal:
 
     def judged(self, step: int, scores: Mapping[str, float], maps: Mapping[str, Picture]) -> None:
         """Note what a judgement found, and show some of its maps."""
-        self.event(step, "validation", **scores)
+        self.event(step, JUDGED, **scores)
         self._draw(step, {f"validation/{name}": score for name, score in scores.items()})
         if self.board is not None:
             for name, picture in maps.items():
@@ -109,7 +121,10 @@ class Journal:
             tqdm.write(f"soundspot: {line}", file=self.bar.fp)
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        self.log.write(json.dumps(entry) + "\n")
+        try:
+            self.log.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise TrainingError(f"{self.log.name} cannot be written ({error.strerror})") from None
 
     def _draw(self, step: int, scalars: Mapping[str, float]) -> None:
         if self.board is not None:
@@ -117,16 +132,18 @@ class Journal:
                 self.board.add_scalar(name, value, step)
 
 
-def _cut_behind(log: Path, step: int) -> None:
+def _cut_behind(log: Path, step: int, judged: int) -> None:
     """Keep the lines up to a step; a line that was cut short goes too."""
     if not log.exists():
         return
     kept = []
     for line in log.read_text().splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            entry = json.loads(line)
+            last = judged if entry.get("event") == JUDGED else step
+            if entry["step"] <= last:
                 kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     with write_beside(log) as beside:
         beside.write_text("".join(kept))

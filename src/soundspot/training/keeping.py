@@ -69,8 +69,10 @@ class Checkpoints:
         try:
             write_checkpoint(self.path(step), tensors, {**header, "kind": KIND, "step": step})
             sync_folder(self.folder)
-        except (CheckpointError, OSError) as error:
-            raise TrainingError(f"{error}; {self.kept()}") from None
+        except CheckpointError as error:
+            raise TrainingError(str(error)) from None
+        except OSError as error:
+            raise TrainingError(f"{self.folder} cannot be written ({error.strerror})") from None
         for old in self.steps()[: -self.keep]:
             self.path(old).unlink(missing_ok=True)
 
@@ -91,14 +93,14 @@ class Checkpoints:
             raise damaged
         return None
 
-    def kept(self) -> str:
-        """In words, what a run that stops now can go on from."""
-        steps = self.steps()
-        return f"the checkpoint of step {steps[-1]} is kept" if steps else "nothing was kept"
+
+def kept(step: int) -> str:
+    """In words, what a run that stops now can go on from; step 0: nothing yet."""
+    return f"the checkpoint of step {step} is kept" if step else "no checkpoint was written yet"
 
 
 @contextlib.contextmanager
-def held(run: Path) -> Iterator[None]:
+def held(run: Path, doing: str = "is being trained") -> Iterator[None]:
     """Hold a run's folder: two starts at once would write over one another.
 
     The system lets go of it when the process ends, however it ends.
@@ -116,7 +118,7 @@ def held(run: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise TrainingError(
-                f"{run}: is being trained by another process; wait for it, or give another --out"
+                f"{run}: {doing} by another process; wait for it, or give another --out"
             ) from None
         yield
 

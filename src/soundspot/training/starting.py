@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,22 +21,25 @@ from soundspot.checkpoint import load, read_checkpoint
 from soundspot.data.pairs import Pairs, read_pairs
 from soundspot.errors import OptionError, TrainingError
 from soundspot.facts import ModelFacts
-from soundspot.files import make_folder
+from soundspot.files import one_line
 from soundspot.models import MODELS, SimilarityModel
 from soundspot.pair_batches import PairBatches
-from soundspot.shard_batches import ShardBatches, read_clips
+from soundspot.shard_batches import ShardBatches, clips_of
 from soundspot.shards import Shards, is_shards
-from soundspot.sound_bank import Broken, SoundBank, open_bank, read_waves
+from soundspot.shards.several import expand, folders_of, open_shards
+from soundspot.sound_bank import sounds_of
 from soundspot.towers.efficientnet_lite import load_imagenet
 
 if TYPE_CHECKING:
     from soundspot.batches import Batches
     from soundspot.options import TrainOptions
-    from soundspot.ranks import Ranks
-    from soundspot.towers.logmel_cnn import LogMelCNN
+    from soundspot.sound_bank import Sounds
+    from soundspot.training.hearing import Hearing
 
 METHOD = "combined(similarity_map, guided_backprop)"
 """The finished model's own choice."""
+DIGITS = 12
+"""Of a digest that people compare."""
 
 
 @dataclass(frozen=True)
@@ -121,55 +124,88 @@ def start_model(
     return model.to(device)
 
 
-def open_data(path: str | Path) -> Pairs | Shards:
-    """The data behind a path, opened and not yet read.
+def open_data(paths: Sequence[str]) -> Pairs | Shards:
+    """The data behind paths, opened and not yet read.
 
     Args:
-        path: a manifest, a folder of sets (`data.pairs`) or of shards.
+        paths: a manifest, a folder of sets (`data.pairs`), or one or more folders of shards, also
+            as patterns.
 
     Raises:
         TrainingError: nothing to pair.
+        OptionError: several, and not all of them shards.
         DataError: shards that are unfinished or damaged, or a manifest that breaks its format.
     """
-    shards = is_shards(path) or any(Path(path).glob("*.tar"))
-    return Shards.open(path) if shards else read_pairs(path)
+    paths = expand(paths)
+    if all(map(_holds_shards, paths)):
+        return open_shards(paths)
+    if len(paths) > 1:
+        other = next(path for path in paths if not _holds_shards(path))
+        raise OptionError(
+            f"train: {one_line(other)} holds no shards, and only shards are mixed; give one source "
+            "alone, or pack each (`soundspot data pack`)"
+        )
+    return read_pairs(paths[0])
+
+
+def _holds_shards(path: str) -> bool:
+    return is_shards(path) or any(Path(path).glob("*.tar"))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run learns from, known before any of it is read.
+
+    Args:
+        digest: tells data and sound tower from others.
+        sources: the same in words, for messages.
+        free: options that do not matter for such data.
+    """
+
+    digest: str
+    sources: dict[str, str]
+    free: tuple[str, ...]
+
+    @classmethod
+    def of(cls, data: Pairs | Shards, tower: nn.Module) -> Origin:
+        """Of data from `open_data` and the tower that hears them."""
+        if isinstance(data, Shards):
+            names, kind = [entry.sha256 for entry in data.catalogue.shards], ShardBatches.free
+        else:
+            names, kind = list(map(str, _files_of(data))), PairBatches.free
+        sources = {"sound tower": origin_of(tower, [])[:DIGITS], "data": _words(data, names)}
+        return cls(origin_of(tower, names), sources, kind)
 
 
 def open_batches(
     data: Pairs | Shards,
-    tower: LogMelCNN,
+    hearing: Callable[[Sounds], Hearing],
     options: TrainOptions,
-    kept: Path,
-    ranks: Ranks,
     *,
     waves: bool,
     strict: bool,
-) -> tuple[Batches, str]:
-    """What makes the batches of data, and a digest that tells data and tower from others.
+) -> Batches:
+    """What makes the batches of data; every sound that must be heard before is heard.
 
     Args:
         data: from `open_data`.
-        tower: what hears the sounds.
+        hearing: how sounds are heard before the first step.
         options: of the run.
-        kept: folder where heard sounds are kept.
-        ranks: who shares the batches; the first alone reads and writes `kept`.
         waves: bring waveforms, for objectives that hear for themselves.
         strict: what cannot be read stops the run.
 
     Raises:
-        TrainingError: the sounds of another run in `kept`.
+        TrainingError: the sounds of another run where they are kept.
         MediaError: something cannot be read, where that is strictly forbidden.
     """
+    sounds = clips_of(data) if isinstance(data, Shards) else sounds_of(data.all_sounds)
+    bank, broken = hearing(sounds).bank()
+    if len(bank.whole) < 2:
+        raise TrainingError("one sound alone cannot be told from another; give two or more")
     if isinstance(data, Shards):
-        origin = origin_of(tower, (entry.sha256 for entry in data.catalogue.shards))
-        bank, _ = _bank(tower, kept, origin, ranks, lambda b: read_clips(data, b, strict=strict))
-        return ShardBatches(data, bank, options, waves=waves, strict=strict), origin
-    origin = origin_of(tower, map(str, _files_of(data)))
-    bank, broken = _bank(
-        tower, kept, origin, ranks, lambda b: read_waves(data.all_sounds, b, strict=strict)
-    )
+        return ShardBatches(data, bank, options, waves=waves, strict=strict)
     readable = data.without(broken) if broken else data
-    return PairBatches(readable, bank, options, waves=waves, strict=strict, broken=broken), origin
+    return PairBatches(readable, bank, options, waves=waves, strict=strict, broken=broken)
 
 
 def origin_of(tower: nn.Module, names: Iterable[str]) -> str:
@@ -188,19 +224,12 @@ def _files_of(pairs: Pairs) -> Iterable[Path]:
         yield from pictures
 
 
-def _bank(
-    tower: LogMelCNN, kept: Path, origin: str, ranks: Ranks, waves: Any
-) -> tuple[SoundBank, Broken]:
-    """The sounds, heard by the first rank and told to the others."""
-
-    def hear() -> tuple[SoundBank, Broken]:
-        make_folder(kept)
-        bank, broken = open_bank(tower, kept, origin, waves)
-        if len(bank.whole) < 2:
-            raise TrainingError("one sound alone cannot be told from another; give two or more")
-        return bank, broken
-
-    found = ranks.first_does(hear)
-    bank, broken = found if found else (None, {})
-    own = {f.name: getattr(bank, f.name) for f in fields(SoundBank)} if bank else {}
-    return SoundBank(**ranks.tensors_of_first(own)), ranks.of_first(broken)
+def _words(data: Pairs | Shards, names: Iterable[str]) -> str:
+    """What the data are, in a few words and a digest."""
+    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+    if isinstance(data, Shards):
+        what = f"{len(data):,} samples in {', '.join(folders_of(data))}"
+    else:
+        count = sum(map(len, data.pictures))
+        what = f"{count:,} pictures and {len(data.all_sounds):,} sounds"
+    return f"{what} [{digest[:DIGITS]}]"

@@ -1,7 +1,8 @@
 """Signals that ask a run to save and leave: SIGTERM (spot machines, schedulers) and Ctrl-C.
 
-Within `stop_requests` a signal is only noted; the run ends its step, keeps a checkpoint and
-raises `StoppedError`. A second Ctrl-C interrupts at once, as usual.
+Within `stop_requests` a signal is only noted; the run ends its step (or the part of the sounds that
+it hears), keeps a checkpoint and raises `StoppedError`. Within `Request.at_once`, around work that
+has nothing to keep, it does not wait for the end. A second Ctrl-C interrupts at once, as usual.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from soundspot.errors import TrainingError
@@ -32,12 +34,45 @@ class StoppedError(TrainingError):
         super().__init__(message)
         self.exit_code = SIGNALLED + signal_number
 
+    @classmethod
+    def by(cls, signal_number: int, run: Path, when: str) -> StoppedError:
+        """As a signal asked, "after step 3, which is kept"."""
+        name = signal.Signals(signal_number).name
+        return cls(f"{run}: stopped by {name} {when}; the same command goes on", signal_number)
+
+
+class _LeaveError(BaseException):
+    """Leave at once; no handler of ordinary errors may catch it."""
+
 
 @dataclass
 class Request:
     """The signal that came, 0 while none has."""
 
     number: int = 0
+    urgent: bool = False
+
+    @contextmanager
+    def at_once(self, run: Path, when: str) -> Iterator[None]:
+        """Work that a signal may cut off anywhere, since nothing of it would be kept.
+
+        Args:
+            run: that leaves.
+            when: as `StoppedError` says it.
+
+        Raises:
+            StoppedError: a signal came, before or within.
+        """
+        try:
+            try:
+                self.urgent = True
+                if self.number:
+                    raise _LeaveError
+                yield
+            finally:
+                self.urgent = False
+        except _LeaveError:
+            raise StoppedError.by(self.number, run, when) from None
 
 
 @contextmanager
@@ -51,6 +86,8 @@ def stop_requests() -> Iterator[Request]:
     def note(number: int, _: FrameType | None) -> None:
         request.number = number
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if request.urgent:
+            raise _LeaveError
 
     before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
