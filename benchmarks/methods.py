@@ -39,6 +39,7 @@ METHODS = (
     "similarity_map",
     "input_gradient",
     "guided_backprop",
+    "inner_gradient",
     "grad_cam",
     "combined(similarity_map, guided_backprop)",
 )

@@ -30,6 +30,7 @@ METHODS = (
     "similarity_map",
     "input_gradient",
     "guided_backprop",
+    "inner_gradient",
     "grad_cam",
     "occlusion(patch={patch}, stride={patch})",
     "combined(input_gradient, guided_backprop)",

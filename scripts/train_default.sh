@@ -10,7 +10,7 @@
 # Stopped at any point and started again, it goes on where it was. Needs soundspot[train].
 set -euo pipefail
 data=$1 run=$2
-method="multi_scale(combined(similarity_map, guided_backprop, weights=(2, 3), blur=0.05))"
+method="multi_scale(combined(similarity_map, inner_gradient, weights=(2, 3), blur=0.05, scaling='deviation'))"
 soundspot distill "$data/train/sounds" "$data/train/extra_sounds" \
   --teacher "$data/teacher/yamnet.safetensors" --out "$run/sound"
 train() {  # train NAME OPTIONS...

@@ -300,6 +300,8 @@ class CrossAttention(nn.Module):
 class TwoTowers(nn.Module):
     """A sound tower, a picture tower, their product at each position, and its best tenth."""
 
+    inner_map = "picture.colours"
+
     def __init__(self) -> None:
         super().__init__()
         self.picture = PlantedCNN()

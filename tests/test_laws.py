@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from planted import DEAF, NETWORKS, PlantedCNN, Scene, TwoTowers, WithBatchNorm, scene
+from planted import DEAF, NETWORKS, PlantedCNN, Scene, TwoTowers, WithBatchNorm, hear, scene
 from soundspot.errors import MethodError, ModelError, OptionError
 from soundspot.localize import METHODS, parse
 from soundspot.maps import gaussian_blur, normalise, peak, resize_maps, standardise
@@ -25,6 +25,8 @@ METHOD_STRINGS = (
     "input_gradient(samples=2, reduce='l2')",
     "guided_backprop",
     "guided_backprop(reduce='positive')",
+    "inner_gradient",
+    "inner_gradient(guided=False)",
     "grad_cam",
     "occlusion(patch=8, stride=4)",
     "combined(input_gradient, occlusion(patch=8, stride=8))",
@@ -41,6 +43,7 @@ NO_MAP = FUNCTIONS | NO_GRADIENT | {"perceptron", "scripted", "traced", "partly_
 def refuses(method: str, network: str) -> bool:
     return (
         ("similarity_map" in method and network != "two_towers")
+        or ("inner_gradient" in method and network != "two_towers")
         or (("gradient" in method or "guided" in method) and network in NO_GRADIENT)
         or ("guided" in method and network in UNSEEN)
         or ("grad_cam" in method and network in NO_MAP)
@@ -158,6 +161,8 @@ def test_model_is_left_as_it_was(method: str, network: str, planted: Scene) -> N
 
 
 class Failing(WithBatchNorm):
+    inner_map = "colours"
+
     def forward(self, images: Tensor, sounds: Tensor) -> Tensor:
         self.features(images)
         raise ZeroDivisionError
@@ -480,3 +485,23 @@ def test_multi_scale_is_the_mean_of_maps_at_each_size(planted: Scene) -> None:
     expected = (resize_maps(normalise(small.maps), (64, 64)) + normalise(wide.maps)) / 2
     torch.testing.assert_close(found.maps, expected)
     assert torch.equal(found.similarities, small.similarities)
+
+
+def test_inner_gradient_is_the_length_of_the_gradient_at_its_layer(planted: Scene) -> None:
+    model = PlantedCNN()
+    found = parse("inner_gradient(layer='colours', guided=False, blur=0)")(
+        model, planted.images, planted.sounds
+    )
+    inside = model.colours(planted.images).detach().requires_grad_()
+    features = model.activation(model.gather(model.activation(inside)))
+    heard = hear(planted.sounds)[:, :, None, None]
+    answers = 10 * (heard * features.square()).sum(1).mean((1, 2))
+    (gradient,) = torch.autograd.grad(answers.sum(), inside)
+    torch.testing.assert_close(found.maps, gradient.square().sum(1).sqrt())
+    torch.testing.assert_close(found.similarities, answers.detach())
+
+
+@pytest.mark.parametrize("layer", ["nothing", "dropout", "norm.weight"])
+def test_a_layer_that_is_none_is_refused(layer: str, planted: Scene) -> None:
+    with pytest.raises(MethodError, match=r"inner_gradient.*; use "):
+        parse(f"inner_gradient(layer={layer!r})")(PlantedCNN(), planted.images, planted.sounds)

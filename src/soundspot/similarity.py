@@ -94,6 +94,13 @@ class OffersFeatureStrength(Protocol):
         ...
 
 
+@runtime_checkable
+class OffersInnerMap(Protocol):
+    """A model that names the layer whose output, b c h w, is all that it knows of the picture."""
+
+    inner_map: str
+
+
 @dataclass(frozen=True)
 class AskedAnew:
     """The question of a model that only knows pairs: it hears the sound at each asking."""

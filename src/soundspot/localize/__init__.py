@@ -14,6 +14,7 @@ from soundspot.errors import OptionError
 from soundspot.localize.combined import Combined
 from soundspot.localize.grad_cam import GradCam
 from soundspot.localize.guided_backprop import GuidedBackprop
+from soundspot.localize.inner_gradient import InnerGradient
 from soundspot.localize.input_gradient import InputGradient
 from soundspot.localize.method import Method
 from soundspot.localize.multi_scale import MultiScale
@@ -29,6 +30,7 @@ METHODS: dict[str, type[Method]] = {
         SimilarityMap,
         InputGradient,
         GuidedBackprop,
+        InnerGradient,
         GradCam,
         Occlusion,
         Combined,
@@ -41,6 +43,7 @@ __all__ = [
     "Combined",
     "GradCam",
     "GuidedBackprop",
+    "InnerGradient",
     "InputGradient",
     "Method",
     "MultiScale",

@@ -53,6 +53,8 @@ class SimilarityModel(nn.Module, ABC):
 
     Config: ClassVar[type[Any]]
     """The dataclass that builds this model: all that a checkpoint stores beside weights."""
+    inner_map = "image_tower.blocks.4"
+    """The last features at stride 8."""
     sound_mean: Tensor
     sound_deviation: Tensor
 
