@@ -2,23 +2,34 @@
 
     python benchmarks/scaling.py --rates rates.json [--gpu-rate 2000] [--cores 8] [--epochs 30] ...
     python benchmarks/scaling.py --simulate [--count 1000000]
+    python benchmarks/scaling.py --rates rates.json --simulate --docs docs/scaling.md
 
-The first prints `docs/scaling.md`'s tables from rates that `train_throughput.py` measured on one
-processor core. **How fast a GPU takes a step is not measured here: it is an input**, as are links,
-disks and failures; see `Machines`. The model of a step, on G GPUs with b scenes each and s samples
-a scene:
+The first prints tables from rates that `train_throughput.py` measured on one processor core; the
+last also puts all tables between the marks of `docs/scaling.md`. **How fast a GPU takes a step is
+not measured here: it is an input**, as are links, disks and failures; see `Machines`. The model of
+a step, on G GPUs with b scenes each, s samples a scene, n = G b s samples in all:
 
-    compute   b / gpu_rate
-    data      b s make / cores                    overlaps with compute
-    read      b s bytes / disk                    overlaps with compute
-    gather    2 (G-1)/G (G b l + (G b)^2 q) / link     forward, and its sum on the way back
+    data      b s make / cores                    overlaps with the GPU
+    read      b s bytes / disk                    overlaps with the GPU
+    copy      b batch / bus                       to the GPU, from memory that may be paged out
+    compute   b / gpu_rate                        towers, and the loss of a batch of b
+    match     what the loss takes longer over n sounds than over b s (below)
+    gather    (G-1)/G (3 (G b l + (G b)^2 q) + 6 G b c) / link
     reduce    2 (G-1)/G gradient / link           a ring; one message, after the way back
-    step      max(compute, data, read) + gather + reduce + latency
+    step      max(copy + compute + match, data, read) + gather + reduce + latency
 
-l and q are the gathered bytes that grow with the batch, and with its square: each rank has its
-regions' match with all sounds, and every rank gathers all of them. The maps behind it (a rank's
-regions, all sounds, all positions) are memory: twice b r G b r P 4 bytes, with their gradient, for
-r regions a scene.
+Gathering passes (G-1)/G of the whole through each link, and its adjoint, a sum over all of it
+(`soundspot.ranks`), twice that: l and q are the gathered bytes that grow with the batch and with
+its square. c are bytes of sums over ranks, a number a sample, sent three times: the greatest, the
+sum, and the sum on the way back.
+
+The loss matches each of a rank's b s regions with all n sounds at P positions of d channels:
+
+    match     6 b s n P d / flops + 9 * 4 b s n P / bandwidth
+    maps      2 * 4 b s n P bytes, with their gradient; and 6 (G b)^2 q where n x n is gathered
+
+(a product forward and two back; nine passes: written, masked, searched, and their way back). The
+towers' own activations stand beside it and do not grow with G.
 
 The second runs the real `Order`: which shards meet in a batch, against a uniform shuffle; and plays
 runs that fail at random (exponential times between failures) under several times between
@@ -46,6 +57,14 @@ POSITIONS = 14 * 14
 INDEX_BYTES, LISTED_BYTES, PRINT_BYTES, CATALOGUE_BYTES = 26, 1000, 50, 230
 """In an index and in the packer's memory, a sample; in `shards.json`, a shard."""
 PER_SHARD = 1000
+CHANNELS = 256
+"""Of the space where pictures and sounds meet."""
+PASSES = 9
+"""Over a map of numbers, forward and back."""
+SQUARES = 6
+"""n x n matrices that a gathered loss holds: matches, logits, both ways' log-shares, gradients."""
+FEW_STEPS = 100
+"""An epoch of fewer is marked: the batch has outgrown the data."""
 BATCH, GROUPS = 512, 3
 RUNS = 200
 
@@ -61,6 +80,9 @@ class Machines:
         link: bytes a second between GPUs, for each.
         latency: seconds of a message, for each doubling of the ranks.
         disk: bytes a second that one GPU's share of the storage gives.
+        bus: bytes a second to a GPU, from memory that is not pinned.
+        flops: float32 operations a second of a GPU outside its tensor cores.
+        bandwidth: bytes a second of a GPU's memory.
         batch: scenes on each GPU.
         memory: bytes of a GPU.
         epochs: over the clips.
@@ -75,6 +97,9 @@ class Machines:
     link: float = 25e9
     latency: float = 20e-6
     disk: float = 250e6
+    bus: float = 8e9
+    flops: float = 40e12
+    bandwidth: float = 2e12
     batch: int = 128
     memory: float = 80e9
     epochs: float = 30.0
@@ -85,9 +110,11 @@ class Machines:
 
 @dataclass(frozen=True)
 class Step:
-    """Seconds of one step, and bytes of its maps on each GPU."""
+    """Seconds of one step, and bytes that its loss holds on each GPU."""
 
     compute: float
+    match: float
+    copy: float
     data: float
     read: float
     gather: float
@@ -96,30 +123,40 @@ class Step:
     maps: float
 
     @property
+    def gpu(self) -> float:
+        """What the GPU is busy with, or waits for while it is copied."""
+        return self.compute + self.match + self.copy
+
+    @property
     def seconds(self) -> float:
         """Of the whole step."""
-        hidden = max(self.compute, self.data, self.read)
+        hidden = max(self.gpu, self.data, self.read)
         return hidden + self.gather + self.reduce + self.latency
 
     @property
     def slowest(self) -> str:
         """What takes longest."""
-        return max(("compute", "data", "read", "gather", "reduce"), key=lambda n: getattr(self, n))
+        names = ("compute", "match", "copy", "data", "read", "gather", "reduce")
+        return max(names, key=lambda n: getattr(self, n))
 
 
 def step_of(gpus: int, rates: Mapping[str, float], machines: Machines) -> Step:
     """The model of the module's docstring."""
     batch, whole = machines.batch, gpus * machines.batch
-    samples, ring = batch * SAMPLES_A_SCENE, 2 * (gpus - 1) / gpus / machines.link
+    samples, sent = batch * SAMPLES_A_SCENE, (gpus - 1) / gpus / machines.link
     linear, square = (rates[f"gathered_bytes_a_scene^{power}"] for power in (1, 2))
+    gathered = whole * linear + whole**2 * square
+    more = samples * (gpus - 1) * samples * POSITIONS
     return Step(
         compute=batch / machines.gpu_rate,
+        match=more * (6 * CHANNELS / machines.flops + PASSES * 4 / machines.bandwidth),
+        copy=batch * rates["batch_bytes_a_scene"] / machines.bus,
         data=samples * rates["make_sample_s"] / (machines.cores * machines.core_speed),
         read=samples * rates["sample_bytes"] / machines.disk,
-        gather=ring * (whole * linear + whole**2 * square),
-        reduce=ring * rates["gradient_bytes"],
+        gather=sent * (3 * gathered + 6 * whole * rates["summed_bytes_a_scene"]),
+        reduce=2 * sent * rates["gradient_bytes"],
         latency=10 * machines.latency * math.log2(gpus),
-        maps=2 * samples * whole * SAMPLES_A_SCENE * POSITIONS * 4,
+        maps=2 * samples * whole * SAMPLES_A_SCENE * POSITIONS * 4 + SQUARES * whole**2 * square,
     )
 
 
@@ -211,34 +248,53 @@ def _apart(order: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
     return float(np.median(np.abs(np.diff(places))))
 
 
-def costs(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
-    """The tables of the cost model."""
+def inputs(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
+    """What goes in."""
     yield "Assumed: " + ", ".join(
         f"{f.name} {getattr(machines, f.name):g}" for f in fields(Machines)
     )
     yield "\nMeasured (one core): " + ", ".join(
         f"{k} {v:.4g}" for k, v in rates.items() if not k.startswith("peer")
     )
-    yield "\n| clips | packing, hours | shards, TB | indexes, MB | `shards.json`, MB | packer, GB |"
-    yield "|---|---|---|---|---|---|"
+
+
+def packing(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
+    """The table of packing and storing."""
+    yield "| clips | packing, hours | shards, TB | indexes, MB | `shards.json`, MB | packer, GB |"
+    yield "|---" * 6 + "|"
     for clips in CLIPS:
         yield f"| {clips:,} | {_packing(clips, rates, machines)} | {_sizes(clips, rates)} |"
-    yield "\n| GPUs | compute | data | read | gather | reduce | step, ms | maps, GB | efficiency |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+
+
+def steps(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
+    """The tables of a step, of whole runs, and of what a GPU asks of its machine."""
+    names = ("compute", "match", "copy", "data", "read", "gather", "reduce", "seconds")
+    yield "| GPUs | " + " | ".join(names[:-1]) + " | step, ms | loss holds, GB | efficiency |"
+    yield "|---" * (len(names) + 3) + "|"
     for gpus in GPUS:
         step = step_of(gpus, rates, machines)
-        parts = (step.compute, step.data, step.read, step.gather, step.reduce, step.seconds)
-        shown = " | ".join(f"{part * 1e3:.1f}" for part in parts)
+        shown = " | ".join(f"{getattr(step, name) * 1e3:.1f}" for name in names)
         full = " (does not fit)" if step.maps > machines.memory else ""
         share = step.compute / step.seconds
         yield f"| {gpus} | {shown} | {step.maps / 1e9:.2g}{full} | {share:.0%}: {step.slowest} |"
-    yield f"\nHours of {machines.epochs:g} epochs:\n"
+    yield f"\nHours of {machines.epochs:g} epochs; in brackets the steps of an epoch where few:\n"
     yield "| clips | " + " | ".join(f"{gpus} GPU" for gpus in GPUS) + " |"
     yield "|---" * (len(GPUS) + 1) + "|"
     for clips in CLIPS:
-        hours = [_hours(clips, gpus, rates, machines) for gpus in GPUS]
-        yield f"| {clips:,} | " + " | ".join(f"{h:,.3g}" for h in hours) + " |"
-    yield "\nCores a GPU needs before data are the slowest: " + ", ".join(_cores(rates, machines))
+        hours = " | ".join(_hours(clips, gpus, rates, machines) for gpus in GPUS)
+        yield f"| {clips:,} | {hours} |"
+    yield "\nWhat a GPU asks of its machine:\n"
+    yield "| scenes a second | cores | reads a second | read, MB/s | all 256 read, GB/s |"
+    yield "|---" * 5 + "|"
+    for gpu_rate in (500, 1000, 2000, 4000):
+        yield f"| {gpu_rate:,} | {_wants(gpu_rate, rates, machines)} |"
+
+
+def costs(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
+    """All tables of the cost model."""
+    for part in (inputs, packing, steps):
+        yield from part(rates, machines)
+        yield ""
 
 
 def _packing(clips: int, rates: Mapping[str, float], machines: Machines) -> str:
@@ -259,21 +315,23 @@ def _sizes(clips: int, rates: Mapping[str, float]) -> str:
     return " | ".join(found)
 
 
-def _hours(clips: int, gpus: int, rates: Mapping[str, float], machines: Machines) -> float:
-    samples = gpus * machines.batch * SAMPLES_A_SCENE
-    return machines.epochs * clips / samples * step_of(gpus, rates, machines).seconds / 3600
+def _hours(clips: int, gpus: int, rates: Mapping[str, float], machines: Machines) -> str:
+    count = clips / (gpus * machines.batch * SAMPLES_A_SCENE)
+    hours = machines.epochs * count * step_of(gpus, rates, machines).seconds / 3600
+    return f"{hours:,.3g}" + (f" ({count:.0f})" if count < FEW_STEPS else "")
 
 
-def _cores(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
-    for gpu_rate in (500, 1000, 2000, 4000):
-        need = gpu_rate * SAMPLES_A_SCENE * rates["make_sample_s"] / machines.core_speed
-        yield f"{need:.0f} at {gpu_rate:,} scenes a second"
+def _wants(gpu_rate: float, rates: Mapping[str, float], machines: Machines) -> str:
+    samples = gpu_rate * SAMPLES_A_SCENE
+    cores = samples * rates["make_sample_s"] / machines.core_speed
+    read = samples * rates["sample_bytes"]
+    return f"{cores:.0f} | {samples:,.0f} | {read / 1e6:,.0f} | {256 * read / 1e9:.0f}"
 
 
 def shuffles(largest: int) -> Iterator[str]:
     """The table of `mixing`."""
     yield (
-        "\n| samples | pairs of a shard in a batch, over uniform | most of one shard in a batch | "
+        "| samples | pairs of a shard in a batch, over uniform | most of one shard in a batch | "
         "shards a group | twice in an epoch | neighbours apart, over uniform |"
     )
     yield "|---" * 6 + "|"
@@ -288,7 +346,7 @@ def shuffles(largest: int) -> Iterator[str]:
 
 def failures(cost: float, machines: Machines) -> Iterator[str]:
     """The table of runs that fail."""
-    yield f"\nA checkpoint takes {cost:.2f} s, a restart {machines.restart:g} s.\n"
+    yield f"A checkpoint takes {cost:.2f} s, a restart {machines.restart:g} s.\n"
     yield "| GPUs | fails every, h | Young, s | Daly, s | lost at Daly / 4 | at Daly | at 4 Daly |"
     yield "|---|---|---|---|---|---|---|"
     for gpus in GPUS:
@@ -299,11 +357,27 @@ def failures(cost: float, machines: Machines) -> Iterator[str]:
         yield f"| {gpus} | {mtbf / 3600:,.0f} | {young(cost, mtbf):,.0f} | {best:,.0f} | {shown} |"
 
 
+def written(text: str, tables: Mapping[str, str]) -> str:
+    """A page with new tables between its marks, the lines `<!-- NAME -->` and `<!-- end -->`.
+
+    Raises:
+        SystemExit: a mark is missing.
+    """
+    for name, table in tables.items():
+        before, mark, rest = text.partition(f"\n<!-- {name} -->\n")
+        _, end, after = f"\n{rest}".partition("\n<!-- end -->\n")
+        if not (mark and end):
+            raise SystemExit(f"scaling: the page lacks <!-- {name} --> with <!-- end --> behind")
+        text = f"{before}{mark}\n{table.strip()}\n{end}{after}"
+    return text
+
+
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, or write them into a page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rates", type=Path, metavar="FILE")
     parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--docs", type=Path, metavar="PAGE")
     parser.add_argument("--count", type=int, default=1_000_000)
     for field in fields(Machines):
         option = "--" + field.name.replace("_", "-")
@@ -313,11 +387,16 @@ def main() -> None:
     rates = json.loads(told.rates.read_text()) if told.rates else {}
     if not (rates or told.simulate):
         parser.error("give --rates FILE (of train_throughput.py), --simulate, or both")
-    for line in costs(rates, machines) if rates else ():
-        print(line)
+    parts: dict[str, Iterator[str]] = {}
+    if rates:
+        parts = {f.__name__: f(rates, machines) for f in (inputs, packing, steps)}
     if told.simulate:
-        for lines in (shuffles(told.count), failures(rates.get("checkpoint_s", 1.0), machines)):
-            print(*lines, sep="\n")
+        parts["shuffles"] = shuffles(told.count)
+        parts["failures"] = failures(rates.get("checkpoint_s", 1.0), machines)
+    tables = {name: "\n".join(lines) for name, lines in parts.items()}
+    print(*tables.values(), sep="\n\n")
+    if told.docs:
+        told.docs.write_text(written(told.docs.read_text(), tables))
 
 
 if __name__ == "__main__":

@@ -444,6 +444,7 @@ def test_lists(run: Run) -> None:
         assert name in out
         assert method.summary in out
     assert "options patch=64, stride=32, fill='mean'" in out
+    assert "options scales=(1.0, 0.4375)" in out
     code, out, err = run("models")
     assert (code, err) == (0, "")
     assert out.startswith("default")

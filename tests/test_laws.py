@@ -421,21 +421,37 @@ def test_frozen_threads_may_overlap() -> None:
 
 
 def test_threads_find_the_same_as_one(planted: Scene) -> None:
-    model, explain = TwoTowers(), parse("combined(similarity_map, guided_backprop, grad_cam)")
-    expected = explain(model, planted.images, planted.sounds).maps
-    results: list[Tensor] = []
+    """Also where one watches, or cuts, what the others compute with."""
+    model = TwoTowers()
+    methods = (
+        parse("combined(similarity_map, guided_backprop, grad_cam)"),
+        parse("combined(similarity_map, inner_gradient)"),
+        parse("inner_gradient(guided=False)"),
+    )
+    expected = [explain(model, planted.images, planted.sounds).maps for explain in methods]
+    results: list[list[Tensor]] = [[] for _ in methods]
 
-    def work() -> None:
-        results.extend(explain(model, planted.images, planted.sounds).maps for _ in range(5))
+    def work(number: int) -> None:
+        explain = methods[number]
+        results[number] += (explain(model, planted.images, planted.sounds).maps for _ in range(5))
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
+    threads = [threading.Thread(target=work, args=(i % 3,)) for i in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(results) == 15
-    assert all(torch.equal(maps, expected) for maps in results)
+    for found, wanted in zip(results, expected, strict=True):
+        assert len(found) == 10
+        assert all(torch.equal(maps, wanted) for maps in found)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_layer_after_the_inner_map_may_work_in_place(planted: Scene) -> None:
+    in_place, model = PlantedCNN(), PlantedCNN()
+    in_place.activation = nn.ReLU(inplace=True)
+    explain = parse("inner_gradient(layer='colours')")
+    found = explain(in_place, planted.images, planted.sounds)
+    torch.testing.assert_close(found, explain(model, planted.images, planted.sounds))
 
 
 @pytest.mark.slow
@@ -443,7 +459,8 @@ def test_threads_find_the_same_as_one(planted: Scene) -> None:
 def test_compiled_models(planted: Scene) -> None:
     model = PlantedCNN()
     compiled = torch.compile(model)
-    for text in ("input_gradient", "guided_backprop", "guided_backprop"):
+    inner = "inner_gradient(layer='colours', guided=False)"
+    for text in ("input_gradient", "guided_backprop", "guided_backprop", inner):
         explain = parse(text)
         found = explain(compiled, planted.images, planted.sounds).maps
         expected = explain(model, planted.images, planted.sounds).maps
@@ -477,7 +494,7 @@ def test_combined_is_the_weighed_mean_of_scaled_maps(planted: Scene) -> None:
 
 def test_multi_scale_is_the_mean_of_maps_at_each_size(planted: Scene) -> None:
     model, method = TwoTowers(), parse("input_gradient")
-    large = F.interpolate(planted.images, (64, 64), mode="bilinear", antialias=True)
+    large = F.interpolate(planted.images, (64, 64), mode="bicubic", antialias=True)
     found = parse("multi_scale(input_gradient, scales=(1.0, 2.0))")(
         model, planted.images, planted.sounds
     )

@@ -176,7 +176,13 @@ def test_unknown_names() -> None:
     assert "does not take 'grad_cam'" in refused("occlusion(grad_cam)")
     assert "does not take 'name'" in refused("occlusion(name='x')")
     assert "its options are weights, blur" in refused("combined(grad_cam, occlusion, weight=2)")
-    for bad in ("weights=2", "weights=(1,)", "weights=(1, 0)", "weights=(1, 'a')"):
+    for bad in (
+        "weights=2",
+        "weights=(1,)",
+        "weights=(1, 0)",
+        "weights=(1, 'a')",
+        "weights=(1, 1e999)",
+    ):
         assert "one a method" in refused(f"combined(grad_cam, occlusion, {bad})")
     for bad in ("blur=-1", "blur=2", "blur=True", "blur='a'"):
         assert "blur is a fraction" in refused(f"combined(grad_cam, occlusion, {bad})")

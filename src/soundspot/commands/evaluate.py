@@ -26,6 +26,7 @@ EVERY_METHOD = (
     "similarity_map",
     "input_gradient",
     "guided_backprop",
+    "inner_gradient",
     "grad_cam",
     "combined(similarity_map, input_gradient)",
     "combined(similarity_map, guided_backprop)",

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, method in METHODS.items():
         print(f"{name:16} {method.summary}")
         print(f"{'':16} needs {method.needs}")
-        options = [f"{f.name}={f.default!r}" for f in fields(method) if f.name != "methods"]
+        options = [f"{f.name}={f.default!r}" for f in fields(method) if f.name != method.parts]
         if options:
             print(f"{'':16} options {', '.join(options)}")
     return 0

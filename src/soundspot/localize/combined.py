@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from soundspot.types import Images, Maps, Similarities
 
 Scaling = Literal["range", "deviation"]
+MOST_WEIGHT = 1e6
 SCALINGS: dict[str, Callable[[Maps], Maps]] = {"range": normalise, "deviation": standardise}
 
 OWN = "similarity_map"
@@ -40,7 +41,7 @@ class Combined(Method):
 
     Args:
         methods: two or more methods.
-        weights: one above 0 for each method; None weighs them equally.
+        weights: one above 0 for each method, at most a million; None weighs them equally.
         blur: standard deviation of a Gaussian over the mean, as a fraction of the picture's
             shorter side.
         scaling: "range" brings each map to [0, 1]; "deviation" to mean 0 and deviation 1.
@@ -69,8 +70,9 @@ class Combined(Method):
         )
         given = isinstance(weights, tuple | list) and len(weights) == len(methods)
         self._require(
-            weights is None or (given and all(is_number(w) and w > 0 for w in weights)),
-            "weights are numbers above 0, one a method, as in weights=(1, 2)",
+            weights is None
+            or (given and all(is_number(w) and 0 < w <= MOST_WEIGHT for w in weights)),
+            "weights are numbers above 0, at most a million, one a method, as in weights=(1, 2)",
         )
         self._require(
             is_number(blur) and 0 <= blur <= 1, "blur is a fraction of the shorter side, 0 to 1"
@@ -95,8 +97,8 @@ class Combined(Method):
         return Evidence(gaussian_blur(mean, self.blur * min(height, width)), found[0].similarities)
 
     def _weigh(self, maps: Tensor, order: Sequence[int]) -> Tensor:
-        weights = torch.tensor([(self.weights or ())[i] for i in order]).to(maps)
-        return torch.einsum("m,mbhw->bhw", weights / weights.sum(), maps)
+        weights = torch.tensor([(self.weights or ())[i] for i in order], dtype=torch.float64)
+        return torch.einsum("m,mbhw->bhw", (weights / weights.sum()).to(maps), maps)
 
     def __repr__(self) -> str:
         """The string that rebuilds it."""

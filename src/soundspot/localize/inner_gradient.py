@@ -12,8 +12,9 @@ are left out, as they are in the input gradient.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,7 +26,7 @@ from soundspot.localize.method import Method, is_number
 from soundspot.localize.pixels import gradients_or_refuse
 from soundspot.maps import gaussian_blur
 from soundspot.similarity import Evidence, OffersInnerMap, Question
-from soundspot.watch import guided, is_scripted
+from soundspot.watch import guided, is_scripted, uncompiled
 
 if TYPE_CHECKING:
     from soundspot.types import Images
@@ -62,7 +63,7 @@ class InnerGradient(Method):
         layer = self._layer_of(question.model)
         refusal = gradients_or_refuse(self.name, question, images)
         with refusal, _starting_at(layer) as found:
-            with guided() if self.guided else nullcontext() as mode:
+            with guided() if self.guided else uncompiled() as mode:
                 similarities = question(images.detach())
             if len(found) != 1 or found[0].ndim != 4 or len(found[0]) != len(images):
                 raise MethodError(
@@ -90,7 +91,8 @@ class InnerGradient(Method):
         if not (isinstance(model, nn.Module) and name):
             raise MethodError(
                 "inner_gradient needs an nn.Module that names a layer (inner_map), or its name as "
-                "in inner_gradient(layer='layer2'); use guided_backprop, input_gradient or occlusion"
+                "in inner_gradient(layer='layer2'); use guided_backprop, input_gradient or "
+                "occlusion"
             )
         try:
             return model.get_submodule(name)
@@ -102,14 +104,18 @@ class InnerGradient(Method):
 
 @contextmanager
 def _starting_at(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Within, what a layer gives is a leaf of the graph, and is listed."""
+    """Within, what a layer gives in this thread is a leaf of the graph, and is listed.
+
+    Others may ask the same model at the same time: what they are given stays as it is.
+    """
     found: list[Tensor] = []
+    here = threading.get_ident()
 
     def cut(module: nn.Module, inputs: Any, output: Any) -> Any:
-        if not isinstance(output, Tensor):
+        if threading.get_ident() != here or not isinstance(output, Tensor):
             return output
         found.append(output.detach().requires_grad_())
-        return found[-1]
+        return found[-1].clone()  # the next layer may work in place, which a leaf does not allow
 
     handle = layer.register_forward_hook(cut)
     try:

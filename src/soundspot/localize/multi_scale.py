@@ -76,7 +76,7 @@ class MultiScale(Method):
         size = [max(STEP, round(side * scale / STEP) * STEP) for side in images.shape[-2:]]
         if scale == 1 or size == list(images.shape[-2:]):
             return self.method.explain(question, images)
-        resized = F.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
+        resized = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
         try:
             return self.method.explain(question, resized)
         except (SoundspotError, torch.OutOfMemoryError):

@@ -33,8 +33,10 @@ def open_shards(folders: Sequence[str | Path]) -> Shards:
 
     Raises:
         DataError: one holds no finished shards.
-        OptionError: the same shards twice.
+        OptionError: no folder, or the same shards twice.
     """
+    if not folders:
+        raise OptionError("no folder of shards is named; give one or more")
     opened = sorted(map(Shards.open, folders), key=_digest)
     if len(opened) == 1:
         return opened[0]

@@ -68,7 +68,7 @@ SMOOTH = 0.5
 """Seconds to either side of a frame whose frames count."""
 BATCH_CPU, BATCH_ACCELERATOR = 2, 16
 """Pictures asked about at a time. A CPU gains nothing from more of them, and pays in memory: with
-the default model and method 0.17 GB a picture. One where live frames are given: no answer waits."""
+the default model and method 0.13 GB a picture. One where live frames are given: no answer waits."""
 BATCH_BYTES = 50_000_000
 """Of pictures, with those between the judged ones, that one batch may hold."""
 

@@ -133,6 +133,8 @@ class Hearing:
     def _missing(self) -> list[int]:
         """The parts that are still to be heard; damaged ones are heard again.
 
+        So are those of which nothing could be read: a disk that was not mounted may be by now.
+
         Raises:
             TrainingError: there are parts of other sounds.
         """
@@ -143,7 +145,7 @@ class Hearing:
                 header = read_header(path) if path.exists() else None
             except CheckpointError:
                 header = None
-            if header is None:
+            if header is None or header.get("rows") == 0:
                 missing.append(number)
             elif header.get("origin") != self.origin or header.get("dice") != DICE:
                 raise TrainingError(
