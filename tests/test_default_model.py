@@ -106,15 +106,15 @@ def test_it_reaches_its_bars_on_validation(model: TwoTower, shared_data: Path) -
     rows = {row["name"]: row["scores"] for row in report["rows"]}
     best, share = rows[method], "as_truth/share_0.5"
     wrong = next(s for name, s in rows.items() if "wrong sound" in name)
-    assert best[share] >= 0.74
-    assert best["as_truth/auc"] >= 0.58
+    assert best[share] >= 0.80
+    assert best["as_truth/auc"] >= 0.61
     assert best["pointing"] >= 0.87
-    assert best[share] >= rows["picture only"][share] + 0.18
-    assert best[share] >= wrong[share] + 0.20
+    assert best[share] >= rows["picture only"][share] + 0.25
+    assert best[share] >= wrong[share] + 0.22
     assert best[share] >= rows["similarity_map"][share] + 0.05
-    assert best["auroc/silence"] >= 0.95
-    assert best["auroc/noise"] >= 0.95
-    assert best["auroc/offscreen"] >= 0.80
+    assert best["auroc/silence"] >= 0.99
+    assert best["auroc/noise"] >= 0.99
+    assert best["auroc/offscreen"] >= 0.87
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,19 @@ def test_nothing_to_hear_and_strictness_are_told(tmp_path: Path) -> None:
     job = Hearing(tower(), Sounds(["a", "b"], none), tmp_path / "none", "origin", Ranks())
     with pytest.raises(TrainingError, match="no sound can be read; the first: 0 is empty"):
         job.bank()
+
+
+def test_what_was_all_unreadable_is_heard_again(tmp_path: Path, whole: bytes) -> None:
+    """As when a disk was not mounted at the first start."""
+
+    def none(number: int) -> np.ndarray:
+        raise MediaError(f"{number} is not there")
+
+    job = Hearing(tower(), replace(sounds(), read=none), tmp_path, "origin", Ranks())
+    with pytest.raises(TrainingError, match="no sound can be read"):
+        job.bank()
+    heard_in(tmp_path).bank()
+    assert (tmp_path / BANK).read_bytes() == whole
 
 
 def hear_on(ranks: Ranks, folder: str, shared: bool) -> tuple[str, bool]:

@@ -194,6 +194,8 @@ def test_patterns_name_several(folders: list[Path]) -> None:
     assert expand([str(folders[0]), "none"]) == (str(folders[0]), "none")
     with pytest.raises(OptionError, match="nothing matches"):
         expand([f"{root}/other*"])
+    with pytest.raises(OptionError, match="no folder of shards is named"):
+        open_shards([])
 
 
 def test_another_list_of_folders_is_another_run(

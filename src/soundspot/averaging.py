@@ -60,7 +60,7 @@ def average(checkpoints: Sequence[str | Path], out: str | Path, *, tower_kept: f
     first.load_state_dict(mean_of(models))
     if tower_kept < 1:
         take_back(first.image_tower, tower_kept)
-    names = [Path(checkpoint).name for checkpoint in checkpoints]
+    names = [Path(*Path(checkpoint).parts[-2:]).as_posix() for checkpoint in checkpoints]
     save(first, out, averaged=names, tower_kept=tower_kept)
 
 

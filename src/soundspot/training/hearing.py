@@ -145,13 +145,15 @@ class Hearing:
                 header = read_header(path) if path.exists() else None
             except CheckpointError:
                 header = None
-            if header is None or header.get("rows") == 0:
+            if header is None:
                 missing.append(number)
             elif header.get("origin") != self.origin or header.get("dice") != DICE:
                 raise TrainingError(
                     f"{path}: belongs to other data, another sound tower or another version of "
                     f"soundspot; choose another --out, or delete {self._parts}"
                 )
+            elif not header.get("rows"):
+                missing.append(number)
         return missing
 
     def _hear_missing(self) -> None:
