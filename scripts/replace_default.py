@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from soundspot.checkpoint import load
+from soundspot.checkpoint import load, read_header
 from soundspot.embedded import EMBEDDED, embedded_path
 from soundspot.errors import CheckpointError, SoundspotError
 from soundspot.files import write_beside
@@ -41,6 +41,8 @@ def replace(new: Path) -> dict[str, str]:
     Raises:
         CheckpointError: the new one is no model, or stands on another itself.
     """
+    if "base" in read_header(new):
+        raise CheckpointError(f"{new}: leaves out tensors of another model; save it without a base")
     load(new)
     others = {name: load(name) for name in EMBEDDED if name != BASE}
     with write_beside(embedded_path(BASE)) as beside:

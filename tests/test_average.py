@@ -26,6 +26,9 @@ def test_each_weight_is_the_mean(tmp_path: Path) -> None:
     paths = [_saved(tmp_path / f"{seed}.safetensors", seed) for seed in range(3)]
     out = tmp_path / "mean.safetensors"
     assert main(["average", *map(str, paths), "--out", str(out)]) == 0
+    assert load(out).notes["averaged"] == [
+        f"{tmp_path.name}/{seed}.safetensors" for seed in range(3)
+    ]
     found, parts = load(out).state_dict(), [load(path).state_dict() for path in paths]
     for name, value in found.items():
         expected = sum(part[name].double() for part in parts) / 3

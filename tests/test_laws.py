@@ -522,3 +522,17 @@ def test_inner_gradient_is_the_length_of_the_gradient_at_its_layer(planted: Scen
 def test_a_layer_that_is_none_is_refused(layer: str, planted: Scene) -> None:
     with pytest.raises(MethodError, match=r"inner_gradient.*; use "):
         parse(f"inner_gradient(layer={layer!r})")(PlantedCNN(), planted.images, planted.sounds)
+
+
+class WithShortcut(PlantedCNN):
+    """The answer reads the picture past its layers, too."""
+
+    def forward(self, images: Tensor, sounds: Tensor) -> Tensor:
+        return super().forward(images, sounds) + images.mean((1, 2, 3))
+
+
+def test_a_layer_that_is_passed_by_is_refused(planted: Scene) -> None:
+    method = parse("inner_gradient(layer='colours')")
+    method(PlantedCNN(), planted.images, planted.sounds)
+    with pytest.raises(MethodError, match="not all that the answer knows of the picture; name an"):
+        method(WithShortcut(), planted.images, planted.sounds)

@@ -19,6 +19,7 @@ models that began at different random weights is no model at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ from soundspot.towers.efficientnet_lite import EfficientNetLite0, load_imagenet
 
 
 def average(checkpoints: Sequence[str | Path], out: str | Path, *, tower_kept: float = 1.0) -> None:
-    """Save the mean of models' weights; all else is the first one's.
+    """Save the mean of models' weights; all else is the first one's, but for the calibration.
 
     Args:
         checkpoints: two or more models of one kind and configuration; one, where its tower is
@@ -58,6 +59,7 @@ def average(checkpoints: Sequence[str | Path], out: str | Path, *, tower_kept: f
                 "average runs of one model"
             )
     first.load_state_dict(mean_of(models))
+    first.facts = replace(first.facts, calibration=None)
     if tower_kept < 1:
         take_back(first.image_tower, tower_kept)
     names = [Path(*Path(checkpoint).parts[-2:]).as_posix() for checkpoint in checkpoints]

@@ -12,7 +12,12 @@ SENTENCE = "Average the weights of several runs of one model."
 def define(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add = parser.add_argument
-    add("checkpoints", metavar="MODEL", nargs="+", help="trained with one --seed; two or more")
+    add(
+        "checkpoints",
+        metavar="MODEL",
+        nargs="+",
+        help="trained with one --seed; two or more, or one with --tower-kept",
+    )
     add(
         "--tower-kept",
         metavar="SHARE",
@@ -30,5 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     refuse_overwriting([arguments.out], arguments.checkpoints)
     average(arguments.checkpoints, arguments.out, tower_kept=arguments.tower_kept)
-    print(f"{arguments.out}: the mean of {len(arguments.checkpoints)} models; calibrate it next")
+    count = len(arguments.checkpoints)
+    what = f"the mean of {count} models" if count > 1 else "the model with its tower taken back"
+    print(f"{arguments.out}: {what}; calibrate it next")
     return 0

@@ -29,7 +29,7 @@ from soundspot.similarity import Evidence, OffersInnerMap, Question
 from soundspot.watch import guided, is_scripted, uncompiled
 
 if TYPE_CHECKING:
-    from soundspot.types import Images
+    from soundspot.types import Images, Similarities
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,9 +62,11 @@ class InnerGradient(Method):
         """Maps at the layer's resolution."""
         layer = self._layer_of(question.model)
         refusal = gradients_or_refuse(self.name, question, images)
+        # A layer that the user names may be passed by; what goes past it reaches the picture.
+        asked = images.detach().requires_grad_(bool(self.layer))
         with refusal, _starting_at(layer) as found:
             with guided() if self.guided else uncompiled() as mode:
-                similarities = question(images.detach())
+                similarities = question(asked)
             if len(found) != 1 or found[0].ndim != 4 or len(found[0]) != len(images):
                 raise MethodError(
                     f"inner_gradient needs a layer that runs once a picture and gives b c h w; "
@@ -76,7 +78,12 @@ class InnerGradient(Method):
                     "inner_gradient finds no path of gradients, or not every activation of it, "
                     "from the layer to the similarity; use input_gradient"
                 )
-            (gradient,) = torch.autograd.grad(similarities.sum(), found[0])
+            gradient, past = _gradients(similarities, found[0], asked)
+            if gradient is None or past is not None:
+                raise MethodError(
+                    f"inner_gradient: {self.layer!r} is not all that the answer knows of the "
+                    "picture; name an earlier layer, or use guided_backprop"
+                )
         maps = gradient.square().sum(1).sqrt()
         shorter = min(maps.shape[-2:])
         return Evidence(gaussian_blur(maps, self.blur * shorter), similarities.detach())
@@ -100,6 +107,15 @@ class InnerGradient(Method):
             raise MethodError(
                 f"inner_gradient: the model has no submodule {name!r}; use guided_backprop"
             ) from None
+
+
+def _gradients(
+    similarities: Similarities, inner: Tensor, images: Images
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients at the layer, and at the pictures where some path leads past it to them."""
+    sources = [inner, images] if images.requires_grad else [inner]
+    found = torch.autograd.grad(similarities.sum(), sources, allow_unused=True)
+    return found[0], found[1] if len(found) > 1 else None
 
 
 @contextmanager

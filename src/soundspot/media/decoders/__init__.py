@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-from .blocks import Block
-from .ffmpeg import ffmpeg_blocks
-from .sndfile import blocks_of, opened_sound
+from soundspot.media.decoders.blocks import Block
+from soundspot.media.decoders.ffmpeg import ffmpeg_blocks
+from soundspot.media.decoders.sndfile import blocks_of, opened_sound
 
 
 def decode(file: Path, name: str, after: float) -> Generator[Block]:

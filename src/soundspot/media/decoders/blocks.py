@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MediaError
+from soundspot.errors import MediaError
 
 Sound: TypeAlias = NDArray[np.float32]
 """`samples`, mono, in [-1, 1]."""

@@ -15,10 +15,10 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from ...errors import MediaError
-from ...files import what_is
-from .blocks import SLACK_SECONDS, Block, Sound, as_float, cut_short, mono
-from .wholeness import is_cut, mp3_declares_length
+from soundspot.errors import MediaError
+from soundspot.files import what_is
+from soundspot.media.decoders.blocks import SLACK_SECONDS, Block, Sound, as_float, cut_short, mono
+from soundspot.media.decoders.wholeness import is_cut, mp3_declares_length
 
 PREROLL_SECONDS = 1.0
 """FFmpeg's decoders start this much before a window: they need the packets before it."""

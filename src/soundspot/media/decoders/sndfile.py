@@ -14,8 +14,8 @@ from pathlib import Path
 
 import soundfile
 
-from .blocks import BLOCK_SAMPLES, SLACK_SECONDS, Block, cut_short, mono
-from .wholeness import is_cut
+from soundspot.media.decoders.blocks import BLOCK_SAMPLES, SLACK_SECONDS, Block, cut_short, mono
+from soundspot.media.decoders.wholeness import is_cut
 
 SMALL_BLOCK_SAMPLES = 256
 """Reads after damage: they come close to the place where the file breaks off."""
