@@ -45,7 +45,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -356,7 +357,8 @@ def rank_job(told: str) -> dict[str, float]:
         options = replace(OPTIONS, blocks=part.count)
         learner, batches = started(Shards.open(folder), options, Ranks() if alone else all_)
         source = Feed(batches, part)
-        kept = next(source(0, 1))
+        with closing(source(0, 1)) as once:
+            kept = next(once)
         learner.learn(kept, 0)
         stream: Iterator[Batch] = iter([kept] * STEPS)
         if job == "shards":
@@ -365,6 +367,8 @@ def rank_job(told: str) -> dict[str, float]:
         all_.objects(0)
         taken = Clock()
         taken.time(lambda: [learner.learn(batch, i) for i, batch in enumerate(stream)])
+        if isinstance(stream, Generator):
+            stream.close()
         return {"wall": taken.wall[0], "cpu": sum(all_.objects(taken.cpu[0]))}
 
 
