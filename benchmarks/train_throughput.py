@@ -375,7 +375,10 @@ def rank_job(told: str) -> dict[str, float]:
 def machine(all_: Ranks) -> dict[str, float]:
     """Seconds for what keeps to the caches, and for what passes through memory."""
     square, long = torch.ones(SQUARE, SQUARE), torch.ones(COPIED // 4)
-    tasks = {"multiply": lambda: square @ square, "copy": lambda: torch.relu(long)}
+    tasks: dict[str, Callable[[], Tensor]] = {
+        "multiply": lambda: square @ square,
+        "copy": lambda: torch.relu(long),
+    }
     found = {}
     for name, task in tasks.items():
         task()

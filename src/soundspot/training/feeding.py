@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Feed:
                 f"{self.ranks.count} ranks; start a run with --blocks as a multiple of the ranks"
             )
 
-    def __call__(self, first: int, last: int) -> Iterator[Batch]:
+    def __call__(self, first: int, last: int) -> Generator[Batch]:
         """This rank's batches of steps `first` to `last` (exclusive).
 
         Raises:
