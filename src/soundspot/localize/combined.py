@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from soundspot.types import Images, Maps, Similarities
 
 Scaling = Literal["range", "deviation"]
-MOST_WEIGHT = 1e6
 SCALINGS: dict[str, Callable[[Maps], Maps]] = {"range": normalise, "deviation": standardise}
 
 OWN = "similarity_map"
 """The method that reads the own map."""
+MOST_WEIGHT = 1e6
+"""Beyond it a sum of weights may leave what floats hold."""
 
 
 @dataclass(frozen=True, repr=False, init=False)
