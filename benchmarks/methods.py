@@ -1,6 +1,6 @@
 """What each method costs, as a multiple of one forward pass of the same model.
 
-    python benchmarks/methods.py [--model default] [--rounds 7] [--size SIDE]
+    python benchmarks/methods.py [--model default] [--rounds 7] [--size SIDE] [--pictures 4]
 
 All are timed in turn, round after round, in one process; a ratio is taken within a round and the
 median over rounds is printed, so that a machine whose speed drifts does not bend it. The forward
@@ -56,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="default")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--pictures", type=int, default=PICTURES, help="in a batch")
     parser.add_argument("--size", type=int, help="side of the picture (default: the model's)")
     parser.add_argument("--forward-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -64,14 +65,15 @@ def main() -> None:
     facts = facts_of(model)
     side = arguments.size or facts.size
     torch.manual_seed(0)
-    images = torch.rand(PICTURES, 3, side, side)
-    sounds = torch.randn(PICTURES, round(facts.seconds * facts.sample_rate)) * 0.1
+    images = torch.rand(arguments.pictures, 3, side, side)
+    sounds = torch.randn(len(images), round(facts.seconds * facts.sample_rate)) * 0.1
     with frozen(model), torch.no_grad():
         question = fix_sound(model, sounds)
         if arguments.forward_only:
             print(median_seconds(lambda: question(images), arguments.rounds))
             return
-        print(f"{facts.name}, {PICTURES} pictures of {side} px, {torch.get_num_threads()} threads")
+        threads = torch.get_num_threads()
+        print(f"{facts.name}, {len(images)} picture(s) of {side} px, {threads} thread(s)")
         tasks: Tasks = {"hearing the sound": lambda: fix_sound(model, sounds)}
         for text in METHODS:
             tasks[text] = partial(parse(text).explain, question, images)

@@ -3,8 +3,8 @@
 Back-propagation (guided, Springenberg et al. 2015, or plain) stops at the output of an early layer,
 and the length of its gradient over channels is the map: sqrt(sum_k (ds/dA_k)^2) at each position.
 Layers before it need no gradient, and they are the largest: on the models of this package, stopped
-at stride 8, a map costs about half of what it costs down to the pixels. Sources are far larger than
-8 pixels, and a map that will be smoothed is none the worse (`docs/choices.md`).
+at stride 8, a map costs half to two thirds of what it costs down to the pixels
+(`benchmarks/methods.py`). Sources are far larger than 8 pixels, and a map that will be smoothed is none the worse (`docs/choices.md`).
 
 Compared with CAM-like maps at such a layer (LayerCAM: Jiang et al., IEEE TIP 2021) the activations
 are left out, as they are in the input gradient.
@@ -44,7 +44,7 @@ class InnerGradient(Method):
     """
 
     name: ClassVar[str] = "inner_gradient"
-    summary: ClassVar[str] = "Guided gradient at an early layer: as good as pixels, half the time."
+    summary: ClassVar[str] = "Guided gradient at an early layer: as good as pixels, in less time."
     needs: ClassVar[str] = "an nn.Module that names an early layer, or whose user does"
 
     layer: str = ""

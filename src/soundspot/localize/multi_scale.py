@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from soundspot.similarity import Question
     from soundspot.types import Images
 
+SCALES = (1.0, 0.4375)
+"""512 and 224 pixels on the default model (`docs/choices.md`)."""
 STEP = 32
 """Sides of resized pictures are multiples of this many pixels, which strided networks expect."""
 
@@ -45,9 +47,9 @@ class MultiScale(Method):
     parts: ClassVar[str] = "method"
 
     method: Method
-    scales: tuple[float, ...] = (1.0, 0.4375)
+    scales: tuple[float, ...] = SCALES
 
-    def __init__(self, *methods: Method, scales: Sequence[float] = (1.0, 0.4375)) -> None:
+    def __init__(self, *methods: Method, scales: Sequence[float] = SCALES) -> None:
         self._require(
             len(methods) == 1 and isinstance(methods[0], Method),
             "give one method, as in multi_scale(guided_backprop)",
@@ -90,5 +92,5 @@ class MultiScale(Method):
 
     def __repr__(self) -> str:
         """The string that rebuilds it."""
-        scales = "" if self.scales == (1.0, 0.4375) else f", scales={self.scales!r}"
+        scales = "" if self.scales == SCALES else f", scales={self.scales!r}"
         return f"{self.name}({self.method!r}{scales})"

@@ -15,10 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from soundspot.losses.objective import Objective, both_ways, first_of_scenes
+from soundspot.losses.objective import Objective, both_ways, first_of_scenes, gate_loss
 from soundspot.models.two_tower import TwoTower
 
 if TYPE_CHECKING:
@@ -55,9 +54,3 @@ def embed_scenes(model: TwoTower, batch: Batch) -> Parts:
         "audible": model.project_sounds(batch.audible)[1],
         "empty": model.project_sounds(batch.empty)[1],
     }
-
-
-def gate_loss(parts: Parts, ranks: Ranks) -> Tensor:
-    """Logistic regression of recordings from noise and silence."""
-    audible, empty = ranks.gather(parts["audible"]), ranks.gather(parts["empty"])
-    return F.softplus(-audible).mean() + F.softplus(empty).mean()

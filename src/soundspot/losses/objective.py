@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from soundspot.models import SimilarityModel
@@ -87,6 +88,12 @@ def mean_of_others(losses: Tensor, own: Tensor) -> Tensor:
     kept = torch.ones_like(losses)
     kept[rows, own] = 0
     return (losses * kept).sum(1) / (losses.shape[1] - 1)
+
+
+def gate_loss(parts: Parts, ranks: Ranks) -> Tensor:
+    """Logistic regression of recordings from noise and silence."""
+    audible, empty = ranks.gather(parts["audible"]), ranks.gather(parts["empty"])
+    return F.softplus(-audible).mean() + F.softplus(empty).mean()
 
 
 def first_of_scenes(scenes: Tensor) -> Tensor:

@@ -20,10 +20,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from soundspot.losses.objective import Objective, both_ways
+from soundspot.losses.objective import Objective, both_ways, gate_loss
 from soundspot.models.pooling import TOP_SHARE
 from soundspot.models.two_tower import TwoTower
 
@@ -79,9 +78,7 @@ class RegionContrast(Objective[TwoTower]):
     def contrast(self, maps: Tensor, parts: Parts, ranks: Ranks) -> Tensor:
         """InfoNCE of regions and sounds, and the gate's logistic regression."""
         logits = pool_regions(maps, parts["regions"]) * self.log_sharpness.exp()
-        where = both_ways(logits, ranks.numbers(parts["q"]), ranks)
-        audible, empty = ranks.gather(parts["audible"]), ranks.gather(parts["empty"])
-        return where + F.softplus(-audible).mean() + F.softplus(empty).mean()
+        return both_ways(logits, ranks.numbers(parts["q"]), ranks) + gate_loss(parts, ranks)
 
     @torch.no_grad()
     def finish(self, model: TwoTower, batches: Batches) -> None:

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from soundspot.losses.instance_contrast import embed_scenes, gate_loss
-from soundspot.losses.objective import Objective
+from soundspot.losses.instance_contrast import embed_scenes
+from soundspot.losses.objective import Objective, gate_loss
 from soundspot.models.two_tower import TwoTower
 
 if TYPE_CHECKING:
