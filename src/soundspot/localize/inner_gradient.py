@@ -4,7 +4,8 @@ Back-propagation (guided, Springenberg et al. 2015, or plain) stops at the outpu
 and the length of its gradient over channels is the map: sqrt(sum_k (ds/dA_k)^2) at each position.
 Layers before it need no gradient, and they are the largest: on the models of this package, stopped
 at stride 8, a map costs half to two thirds of what it costs down to the pixels
-(`benchmarks/methods.py`). Sources are far larger than 8 pixels, and a map that will be smoothed is none the worse (`docs/choices.md`).
+(`benchmarks/methods.py`). Sources are far larger than 8 pixels, and a map that will be smoothed is
+none the worse (`docs/choices.md`).
 
 Compared with CAM-like maps at such a layer (LayerCAM: Jiang et al., IEEE TIP 2021) the activations
 are left out, as they are in the input gradient.
