@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -482,6 +484,28 @@ def test_a_lost_shard_is_packed_again(films, undisturbed, tmp_path):
     assert content(out) == content(undisturbed)
 
 
+# --- formats of sounds ---------------------------------------------------------------------------
+
+
+def test_waves_hold_what_flac_holds(films, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    options = replace(SMALL, sound="wav")
+    assert _dies(lambda: pack(open_source(films), out, options, workers=0), at_sync=9)
+    with pytest.raises(OptionError, match='unfinished packing with another sound: "wav", not'):
+        pack(open_source(films), out, SMALL, workers=0)
+    shards = pack_here(films, out, per_shard=3, seconds=0.5, sound="wav")
+    whole = tmp_path / "whole"
+    pack(open_source(films), whole, options, workers=2)
+    assert content(out) == content(whole)
+    others = Shards.open(undisturbed)
+    for n in range(len(others)):
+        raw, other = shards.raw(n), others.raw(n)
+        assert (raw.sound_format, other.sound_format) == ("wav", "flac")
+        assert shards.pictures(n).pictures == other.pictures
+        assert raw.meta == other.meta
+        assert np.array_equal(raw.wave()[0], other.wave()[0])
+
+
 # --- folders that hold something else -----------------------------------------------------------
 
 
@@ -489,6 +513,31 @@ def test_a_second_call_on_finished_shards_changes_nothing(films, undisturbed, tm
     shutil.copytree(undisturbed, tmp_path / "out")
     pack(open_source(films), tmp_path / "out", SMALL, workers=0)
     assert content(tmp_path / "out") == content(undisturbed)
+
+
+def test_what_the_first_version_began_is_refused_and_what_it_finished_left_alone(
+    films, undisturbed, tmp_path
+):
+    half, out = tmp_path / "half", tmp_path / "out"
+    assert _dies(lambda: pack(open_source(films), half, SMALL, workers=0), at_sync=9)
+    as_once(half / "packing.jsonl")
+    before = content(half)
+    with pytest.raises(OptionError, match="that another version of soundspot began; finish it"):
+        pack(open_source(films), half, SMALL, workers=0)
+    assert content(half) == before
+    shutil.copytree(undisturbed, out)
+    as_once(out / "shards.json")
+    before = content(out)
+    pack(open_source(films), out, SMALL, workers=0)
+    assert content(out) == before
+    with pytest.raises(OptionError, match="finished shards with another sound: flac, not wav"):
+        pack(open_source(films), out, replace(SMALL, sound="wav"), workers=0)
+
+
+def as_once(path: Path) -> None:
+    """Make a file say that it is of version 1, which knew one format of sounds."""
+    text = path.read_text().replace('"version": 2', '"version": 1')
+    path.write_text(re.sub(r'\s*"sound": "flac",', "", text))
 
 
 def test_other_settings_or_another_source_are_refused(films, undisturbed, tmp_path):
@@ -566,7 +615,8 @@ def test_anything_that_a_decoder_raises_is_an_error_of_its_entry(tmp_path, monke
     "wrong",
     [
         {"frames": "last"}, {"fps": 0}, {"seconds": float("nan")}, {"side": 1}, {"quality": 96},
-        {"rate": 100}, {"per_shard": 0}, {"drop": ("loud",)}, {"order": "random"}, {"pictures": 0},
+        {"rate": 100}, {"sound": "mp3"}, {"per_shard": 0}, {"drop": ("loud",)}, {"order": "random"},
+        {"pictures": 0},
     ],
 )  # fmt: skip
 def test_options_out_of_range(wrong):
@@ -606,8 +656,14 @@ def test_the_command(films, tmp_path, capsys):
     assert "lies among the shards" in capsys.readouterr().err
     assert main(["data", "info", str(films)]) == 2
     assert "no shards, or unfinished ones" in capsys.readouterr().err
+    waves = tmp_path / "waves"
+    arguments = [*arguments[:4], str(waves), *arguments[5:], "--sound", "wav"]
+    assert main(arguments) == 1
+    assert "all whole" in capsys.readouterr().out
+    assert main(["data", "info", str(waves)]) == 0
+    assert "sounds: wav (8)" in capsys.readouterr().out
     assert main([*arguments, "--fps", "3"]) == 2
-    assert main([*arguments[:-1], "--drop", "loud"]) == 2
+    assert main([*arguments, "--drop", "loud"]) == 2
 
 
 def test_an_entry_that_raises_after_samples_keeps_those(tmp_path):

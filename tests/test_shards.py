@@ -22,63 +22,22 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
+from small_shards import RATE, SIZES, flac, flip, jpeg, look, small_shards
 from soundspot.cli import main
 from soundspot.errors import DataError, MediaError, OptionError
 from soundspot.shards import Order, Shards, is_shards
 from soundspot.shards.alike import Print, Seen
 from soundspot.shards.catalogue import Catalogue, ShardFile
-from soundspot.shards.checking import ShardCheck, check
 from soundspot.shards.format import BLOCK, BrokenTarError, members_of, stretch_of
 from soundspot.shards.index import Place, index_bytes, open_index, parse_index, scan
 from soundspot.shards.order import permuted
 from soundspot.shards.writer import ShardWriter
 
-SIZES = (5, 1, 4)
-"""Samples in each shard of the fixture."""
-RATE = 8000
-
-
-class NoBar:
-    def update(self, n: int = 1) -> None: ...
-    def close(self) -> None: ...
-
-
-def look(folder: Path) -> ShardCheck:
-    return check(folder, lambda _: NoBar())
-
-
-def jpeg(number: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((24, 32, 3), 5 * number, np.uint8)).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-def flac(number: int) -> bytes:
-    buffer = io.BytesIO()
-    noise = np.random.default_rng(number).uniform(-0.5, 0.5, RATE // 4)
-    soundfile.write(buffer, noise, RATE, format="FLAC")
-    return buffer.getvalue()
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten samples in three shards; odd ones have two pictures."""
-    shards, number = [], 0
-    for shard, size in enumerate(SIZES):
-        name = f"shard-{shard:06d}"
-        with ShardWriter.opened(tmp_path, name) as writer:
-            for _ in range(size):
-                meta = json.dumps({"id": f"n{number}", "rate": RATE, "size": [32, 24],
-                                   "seconds": 0.25})  # fmt: skip
-                pictures = [jpeg(number), jpeg(number + 1)][: 1 + number % 2]
-                writer.add(f"{number:09d}", pictures, flac(number), meta.encode())
-                number += 1
-        shards.append(writer.entry(name))
-    counts = {"packed": number, "seconds": 0.25 * number, "found": {}}
-    (tmp_path / "shards.json").write_text(Catalogue(tuple(shards), counts=counts).text())
-    return tmp_path
+    return small_shards(tmp_path)
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -107,7 +66,7 @@ def test_python_and_other_tools_read_the_tar(folder):
     with tarfile.open(folder / "shard-000000.tar") as tar:
         names = tar.getnames()
         owners = {(m.uid, m.gid, m.uname, m.mtime, m.mode) for m in tar}
-    assert names[:3] == ["000000000.jpg", "000000000.flac", "000000000.json"]
+    assert names[:3] == ["000000000.jpg", "000000000.json", "000000000.flac"]
     assert names[3:5] == ["000000001.000.jpg", "000000001.001.jpg"]
     assert owners == {(0, 0, "", 0, 0o644)}
     assert (folder / "shard-000000.tar").stat().st_size % tarfile.RECORDSIZE == 0
@@ -166,12 +125,6 @@ def test_threads_and_processes_do_not_disturb_each_other(folder):
 
 
 # --- damage --------------------------------------------------------------------------------------
-
-
-def flip(path: Path, at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 4
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("member", range(3))
@@ -265,7 +218,7 @@ def test_an_index_is_never_made_of_damaged_bytes(folder, caplog):
     [
         (lambda text: text[: len(text) // 2], "cannot be read"),
         (lambda text: text.replace('"soundspot": "shards"', '"soundspot": "shoes"'), "another"),
-        (lambda text: text.replace('"version": 1', '"version": 2'), "version"),
+        (lambda text: text.replace('"version": 2', '"version": 3'), "version"),
         (lambda text: text.replace('"samples": 5,', '"samples": -5,'), "damaged"),
         (lambda text: text.replace("shard-000000", "../shard-0"), "damaged"),
         (lambda _: '{"soundspot": "shards", "version": 1}', "damaged"),
@@ -406,17 +359,12 @@ def synthetic(folder: Path, shards: int, each: int) -> Shards:
     stretch = stretch_of("000000000", [jpeg(1)], flac(1), b"{}")
     tar, index = folder / "one.tar", folder / "one.idx"
     tar.write_bytes(stretch)
-    place = Place(0, len(stretch), parse_crc(stretch))
-    index.write_bytes(index_bytes([place] * each, ["000000000"] * each))
+    index.write_bytes(index_bytes([Place.of(0, stretch)] * each, ["000000000"] * each))
     for n in range(shards):
         os.link(tar, folder / f"s{n}.tar")
         os.link(index, folder / f"s{n}.idx")
     entries = tuple(ShardFile(f"s{n}", each, len(stretch), "", "") for n in range(shards))
     return Shards(folder, Catalogue(entries))
-
-
-def parse_crc(stretch: bytes) -> int:
-    return scan(io.BytesIO(stretch + bytes(2 * BLOCK)))[0][0].crc
 
 
 def operations(shards: Shards, batches: int = 4) -> int:
@@ -463,15 +411,15 @@ def test_a_step_costs_the_same_with_a_thousand_entries_and_a_million(tmp_path):
 def test_indexes_are_mapped_not_loaded(tmp_path):
     path = tmp_path / "big.idx"
     count = 300_000
-    path.write_bytes(index_bytes([Place(n, 1, 2) for n in range(count)], ["k"] * count))
+    path.write_bytes(index_bytes([Place(n, 3, 2, 1, 4) for n in range(count)], ["k"] * count))
     tracemalloc.start()
     index = open_index(path)
-    assert index.place(count - 1) == (count - 1, 1, 2)
+    assert index.place(count - 1) == (count - 1, 3, 2, 1, 4)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(index) == count
     assert peak < 300_000
-    assert parse_index(path.read_bytes()).place(7) == (7, 1, 2)
+    assert parse_index(path.read_bytes()).place(7) == (7, 3, 2, 1, 4)
 
 
 # --- duplicates ---------------------------------------------------------------------------------

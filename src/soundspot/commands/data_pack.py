@@ -38,6 +38,12 @@ def define_pack(parser: argparse.ArgumentParser) -> None:
     _add(parser, "quality", int, "of the JPEGs, 1 to 95")
     _add(parser, "rate", int, "of the sound, in Hz")
     add(
+        "--sound",
+        choices=("flac", "wav"),
+        default=DEFAULTS.sound,
+        help="of the same 16 bits, flac is smaller and wav is read faster (default: flac)",
+    )
+    add(
         "--per-shard",
         metavar="N",
         default=str(DEFAULTS.per_shard),
@@ -105,6 +111,7 @@ def _options(arguments: argparse.Namespace) -> PackOptions:
         side=arguments.side,
         quality=arguments.quality,
         rate=arguments.rate,
+        sound=arguments.sound,
         drop=tuple(word.strip() for word in arguments.drop.split(",") if word.strip()),
         order=arguments.order,
         **parse_per_shard(arguments.per_shard),

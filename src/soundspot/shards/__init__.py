@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from soundspot.shards.catalogue import is_shards as is_shards
     from soundspot.shards.order import Order as Order
+    from soundspot.shards.reader import RawPictures as RawPictures
     from soundspot.shards.reader import RawSample as RawSample
     from soundspot.shards.reader import Shards as Shards
 
-_HOMES = {"Order": "order", "RawSample": "reader", "Shards": "reader", "is_shards": "catalogue"}
+_HOMES = {
+    "Order": "order",
+    "RawPictures": "reader",
+    "RawSample": "reader",
+    "Shards": "reader",
+    "is_shards": "catalogue",
+}
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

@@ -1,12 +1,14 @@
 """`shards.json`: what a folder of shards holds, how it was made, and a checksum of each file.
 
-    {"soundspot": "shards", "version": 1,
+    {"soundspot": "shards", "version": 2,
      "samples": 8358, "counts": {...}, "settings": {...}, "source": {...}, "versions": {...},
      "shards": [{"name": "shard-000000", "samples": 1000, "bytes": 61440000, "sha256": "...",
                  "index_sha256": "..."}, ...]}
 
 It is written last: a folder without it is unfinished. It names no time, no machine and no absolute
 path, so that the same input gives the same bytes anywhere.
+
+Version 1, whose samples have their FLAC before their JSON, is read too.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from soundspot.files import one_line
 from soundspot.shards.index import SUFFIX as INDEX_SUFFIX
 
 NAME = "shards.json"
-VERSION = 1
+VERSION, KNOWN = 2, (1, 2)
+"""That is written, and those that are read."""
+UNSAID = {"sound": "flac"}
+"""Settings that version 1 does not name."""
 TAR_SUFFIX = ".tar"
 
 
@@ -93,7 +98,7 @@ def read_catalogue(folder: str | Path) -> Catalogue:
     """Read a folder's `shards.json`.
 
     Raises:
-        DataError: it is missing, or none of this version.
+        DataError: it is missing, or none of a known version.
     """
     path = Path(folder) / NAME
     name = one_line(path)
@@ -107,10 +112,13 @@ def read_catalogue(folder: str | Path) -> Catalogue:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{name} cannot be read ({one_line(error)}); pack again") from error
     try:
-        if found["soundspot"] != "shards" or found["version"] != VERSION:
-            raise DataError(f"{name} is of another kind or version; this reads version {VERSION}")
+        if found["soundspot"] != "shards" or found["version"] not in KNOWN:
+            known = " and ".join(map(str, KNOWN))
+            raise DataError(f"{name} is of another kind or version; this reads versions {known}")
         shards = tuple(ShardFile(**shard) for shard in found["shards"])
         rest = {key: found[key] for key in ("settings", "counts", "source", "versions")}
+        if found["version"] == 1:
+            rest["settings"] = {**UNSAID, **rest["settings"]}
         if not all(shard.samples >= 0 and Path(shard.name).name == shard.name for shard in shards):
             raise ValueError("a shard's name or count")
     except (LookupError, TypeError, ValueError) as error:

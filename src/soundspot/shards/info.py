@@ -40,6 +40,7 @@ class Info:
         spread: least, median and greatest of numbers that differ from sample to sample.
         pictures: how many have which size, most frequent first.
         rates: how many have which rate of sound, Hz.
+        sounds: how many have a sound of which format.
     """
 
     folder: str
@@ -55,6 +56,7 @@ class Info:
     spread: dict[str, tuple[float, float, float]]
     pictures: dict[str, int] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
+    sounds: dict[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The description as text."""
@@ -73,6 +75,7 @@ class Info:
             *(f"  {name}: {a:g} to {c:g}, median {b:g}" for name, (a, b, c) in self.spread.items()),
             f"  {len(self.pictures)} sizes of pictures: {sizes}",
             "  rates: " + ", ".join(f"{rate} Hz ({n})" for rate, n in self.rates.items()),
+            "  sounds: " + ", ".join(f"{name} ({n})" for name, n in self.sounds.items()),
         ]
 
     def json(self) -> dict[str, Any]:
@@ -85,6 +88,7 @@ class Info:
             "spread": {name: list(values) for name, values in self.spread.items()},
             "pictures": self.pictures,
             "rates": {str(rate): n for rate, n in self.rates.items()},
+            "sounds": self.sounds,
         }
 
 
@@ -97,6 +101,7 @@ def describe(shards: Shards, looks: int = LOOKED_AT) -> Info:
     seen: list[dict[str, float]] = []
     sizes: Counter[str] = Counter()
     rates: Counter[int] = Counter()
+    sounds: Counter[str] = Counter()
     unreadable = 0
     for number in numbers.tolist():
         try:
@@ -107,6 +112,7 @@ def describe(shards: Shards, looks: int = LOOKED_AT) -> Info:
             continue
         sizes[f"{width}x{height}"] += 1
         rates[raw.meta["rate"]] += 1
+        sounds[raw.sound_format] += 1
         seen.append(_numbers(raw, width, height))
     catalogue = shards.catalogue
     return Info(
@@ -123,6 +129,7 @@ def describe(shards: Shards, looks: int = LOOKED_AT) -> Info:
         spread={name: _spread([row[name] for row in seen]) for name in (seen[0] if seen else ())},
         pictures=dict(sizes.most_common()),
         rates=dict(rates.most_common()),
+        sounds=dict(sounds.most_common()),
     )
 
 

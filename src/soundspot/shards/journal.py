@@ -1,6 +1,6 @@
 """What a packing has done so far: a line a shard, on the disk before the next one begins.
 
-    {"soundspot": "packing", "version": 1, "job": {...}}         what is being packed, and how
+    {"soundspot": "packing", "version": 2, "job": {...}}         what is being packed, and how
     {"shard": {...}, "position": 1013, "taken": 0, ...}          all before it is whole
 
 A line is written when its shard has its name. Whoever goes on after a crash drops a line that is
@@ -24,7 +24,8 @@ from soundspot.files import one_line
 from soundspot.shards.catalogue import ShardFile
 
 NAME = "packing.jsonl"
-VERSION = 1
+VERSION = 2
+"""Changes with the bytes of shards: a packing that another version began is refused."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,12 @@ def _compare(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> Non
     if found == wanted:
         return
     theirs, ours = found.get("job", {}), wanted["job"]
-    names = [name for name in ours if theirs.get(name) != ours[name]] or ["its version"]
+    names = [name for name in ours if theirs.get(name) != ours[name]]
+    if found.get("version") != VERSION or not names:
+        raise OptionError(
+            f"{one_line(folder)}: holds an unfinished packing that another version of soundspot "
+            "began; finish it with that one, choose another --out, or delete it"
+        )
     raise OptionError(
         f"{one_line(folder)}: holds an unfinished packing with another {names[0]}: "
         f"{one_line(json.dumps(theirs.get(names[0])))}, not "

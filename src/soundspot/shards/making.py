@@ -1,4 +1,4 @@
-"""From a film, or a picture and a sound, to what lies in a shard: JPEG, FLAC, JSON.
+"""From a film, or a picture and a sound, to what lies in a shard: JPEG, FLAC or WAV, JSON.
 
 Which frame and which seconds, said once:
 
@@ -13,8 +13,8 @@ Which frame and which seconds, said once:
 What would lie before the start or behind the end is left out. With several pictures a sample,
 picture j of n is the one shown at (j + 1/2) / n of the window.
 
-JPEG: quality as asked, 4:2:0, no metadata. FLAC: mono, 16 bits; lossless from there on, and
-unlike Vorbis its files hold no random number. Both give the same bytes for the same input.
+JPEG: quality as asked, 4:2:0, no metadata. The sound's two formats are `sounds`. All of them give
+the same bytes for the same input.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -38,6 +37,7 @@ from soundspot.media.image import Picture, fit_picture
 from soundspot.media.video import VideoInfo, frames, read_frame, read_info
 from soundspot.shards.alike import are_still, is_silent, outline, print_of
 from soundspot.shards.options import PackOptions
+from soundspot.shards.sounds import encoded
 from soundspot.shards.sources import Entry
 from soundspot.shards.stretches import SoundTrack
 from soundspot.shards.wholeness import require_whole
@@ -54,7 +54,7 @@ class Made:
     Args:
         part: which of an entry's samples, where it gives several.
         pictures: JPEG files.
-        sound: a FLAC file.
+        sound: a file of the format that is asked for.
         meta: what its JSON says.
         prints: its fingerprints, as text.
         faults: the reasons of `options.REASONS` that hold, but for "duplicates".
@@ -189,8 +189,9 @@ def _made(
         **({} if info is None else {"film_seconds": round(info.seconds, TIME_DECIMALS)}),
         "print": prints,
     }
-    encoded = tuple(jpeg(picture, options.quality) for picture in small)
-    return Made(part, encoded, flac(sound, options.rate), meta, prints, (*faults, *silent))
+    files = tuple(jpeg(picture, options.quality) for picture in small)
+    heard = encoded(sound, options.rate, options.sound)
+    return Made(part, files, heard, meta, prints, (*faults, *silent))
 
 
 def _shrunk(picture: Picture, side: int) -> Picture:
@@ -206,13 +207,6 @@ def jpeg(picture: Picture, quality: int) -> bytes:
     """A picture as a JPEG file."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
-    return buffer.getvalue()
-
-
-def flac(sound: Sound, rate: int) -> bytes:
-    """A sound as a FLAC file of 16 bits."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(sound, -1, 1), rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 

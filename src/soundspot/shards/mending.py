@@ -1,7 +1,7 @@
 """A lost or damaged index, made anew from its tar.
 
 What is found is kept on the disk only where the tar is the one that was packed (its SHA-256 says
-so): checksums of damaged bytes would call the damage whole.
+so): checksums of damaged bytes would call the damage whole. It is then the lost one, to the byte.
 """
 
 from __future__ import annotations

@@ -263,7 +263,8 @@ class _Packing:
         name = f"shard-{len(self.shards):06d}"
         prints: list[str] = []
         with ExitStack() as stack:
-            writer = stack.enter_context(ShardWriter.opened(self.out, name))
+            opened = ShardWriter.opened(self.out, name, self.options.sound)
+            writer = stack.enter_context(opened)
             for key, made in chain([first], kept):
                 writer.add(key, made.pictures, made.sound, meta_bytes(made.meta))
                 prints.append(made.prints)

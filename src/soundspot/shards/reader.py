@@ -3,13 +3,14 @@
     shards = Shards.open("shards")
     raw = shards.raw(41)                   # bytes of the pictures, of the sound, and the metadata
     raw.picture(), raw.wave()              # decoded
+    shards.pictures(41).picture()          # the sound is not read
     numbers = shards.order(seed=0, epoch=3).at(range(256))
 
-Reads are `pread`s of whole samples: no file has a position that threads or forked processes could
-disturb. At most `OPEN_SHARDS` shards are open at once, large indexes mapped, so memory does not
-grow with the number of samples. Each sample's bytes are checked against the CRC-32 of its index
-record; what does not agree is a `MediaError` that names shard and key, and the samples beside it
-can be read.
+Reads are `pread`s of whole samples, or of their heads: no file has a position that threads or
+forked processes could disturb. At most `OPEN_SHARDS` shards are open at once, large indexes mapped,
+so memory does not grow with the number of samples. What is read is checked against its CRC-32 in
+the index; what does not agree is a `MediaError` that names shard and key, and the samples beside it
+can be read. So can the pictures of a sample whose sound is damaged.
 """
 
 from __future__ import annotations
@@ -25,10 +26,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -37,10 +37,19 @@ from soundspot.files import one_line
 from soundspot.media.audio import Sound
 from soundspot.media.image import Picture
 from soundspot.shards.catalogue import Catalogue, ShardFile, read_catalogue
-from soundspot.shards.format import META, PICTURE, SOUND, BrokenTarError, Member, members_of
-from soundspot.shards.index import Index, open_index
+from soundspot.shards.format import (
+    META,
+    PICTURE,
+    SOUNDS,
+    BrokenTarError,
+    Member,
+    members_of,
+)
+from soundspot.shards.index import Index, Place, open_index
 from soundspot.shards.mending import mended_index
+from soundspot.shards.options import SoundFormat
 from soundspot.shards.order import Order, blocks_for
+from soundspot.shards.sounds import decoded
 
 OPEN_SHARDS = 192
 """Two groups of `order.blocks_for`: reading ahead crosses from one to the next."""
@@ -49,22 +58,20 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RawSample:
-    """One sample as it lies in its shard.
+class RawPictures:
+    """One sample as it lies in its shard, without its sound.
 
     Args:
         key: unique in all shards.
         pictures: JPEG files, in the order of their times; one or more.
-        sound: a FLAC file, mono.
         meta: its JSON: id, source, time, seconds and what else `docs/shards.md` lists.
         where: shard and key, for messages.
     """
 
     key: str
     pictures: tuple[bytes, ...] = field(repr=False)
-    sound: bytes = field(repr=False)
     meta: dict[str, Any] = field(repr=False)
-    where: str = ""
+    where: str
 
     def picture(self, number: int = 0, at_least: tuple[int, int] | None = None) -> Picture:
         """A picture decoded, `H W 3` uint8 RGB.
@@ -86,19 +93,31 @@ class RawSample:
                 f"{self.where}: the picture does not decode ({one_line(error)}); pack again"
             ) from error
 
+
+@dataclass(frozen=True)
+class RawSample(RawPictures):
+    """One sample as it lies in its shard.
+
+    Args:
+        sound: a file, mono.
+        sound_format: of the file.
+    """
+
+    sound: bytes = field(repr=False)
+    sound_format: SoundFormat
+
     def wave(self) -> tuple[Sound, int]:
-        """The sound decoded, mono float32 in [-1, 1], and its rate in Hz.
+        """The sound decoded, mono float32 in [-1, 1), and its rate in Hz.
 
         Raises:
             MediaError: it does not decode.
         """
         try:
-            samples, rate = soundfile.read(io.BytesIO(self.sound), dtype="float32")
-        except (soundfile.SoundFileError, ValueError) as error:
+            return decoded(self.sound, self.sound_format)
+        except ValueError as error:
             raise MediaError(
                 f"{self.where}: the sound does not decode ({one_line(error)}); pack again"
             ) from error
-        return cast("Sound", samples), int(rate)
 
 
 class Shards:
@@ -143,6 +162,16 @@ class Shards:
         """
         shard, within = self.locate(number)
         return self._shard(shard).raw(within)
+
+    def pictures(self, number: int) -> RawPictures:
+        """One sample without its sound, which is not read either (but in shards of version 1).
+
+        Raises:
+            MediaError: shard or sample is missing, or the sample damaged before its sound.
+            IndexError: no such number.
+        """
+        shard, within = self.locate(number)
+        return self._shard(shard).pictures(within)
 
     def locate(self, number: int) -> tuple[int, int]:
         """The shard of a sample, and the sample's number in it.
@@ -213,19 +242,47 @@ class _Shard:
         return mended_index(self.path, path, self.entry)
 
     def raw(self, number: int) -> RawSample:
+        place = self._place(number)
+        return sample_of(*self._members(number, place.offset, place.length, place.crc))
+
+    def pictures(self, number: int) -> RawPictures:
+        place = self._place(number)
+        return pictures_of(*self._members(number, place.offset, place.head, place.head_crc))
+
+    def _place(self, number: int) -> Place:
         if number >= len(self.index):
             raise MediaError(f"{self.path}: sample {number} is missing: the shard is damaged")
-        place = self.index.place(number)
-        stretch = os.pread(self.file.fileno(), place.length, place.offset)
+        return self.index.place(number)
+
+    def _members(self, number: int, offset: int, length: int, crc: int) -> tuple[list[Member], str]:
+        """Read and check bytes of a sample; its members, and what it is called in messages."""
+        stretch = os.pread(self.file.fileno(), length, offset)
         where = f"{self.path}, sample {number}"
         try:
             members = list(members_of(stretch))
         except BrokenTarError as error:
             raise _damaged(where, str(error)) from None
         where = f"{self.path}, sample {members[0].key}" if members else where
-        if len(stretch) < place.length or zlib.crc32(stretch) != place.crc or not members:
+        if len(stretch) < length or zlib.crc32(stretch) != crc or not members:
             raise _damaged(where, "its bytes are not those that were packed")
-        return sample_of(members, where)
+        return members, where
+
+
+def pictures_of(members: list[Member], where: str) -> RawPictures:
+    """A sample's pictures and metadata from its members, of which the sound may be missing.
+
+    Raises:
+        MediaError: they do not make a sample.
+    """
+    key = members[0].key
+    pictures = tuple(m.content for m in members if m.suffix.rpartition(".")[2] == PICTURE)
+    if not pictures or any(member.key != key for member in members):
+        raise _damaged(where, "its members do not belong together")
+    try:
+        meta = json.loads(_by_suffix(members).get(META, b""))
+    except ValueError as error:
+        raise _damaged(where, f"no metadata ({one_line(error)})") from error
+    return RawPictures(key, pictures, meta, where)
 
 
 def sample_of(members: list[Member], where: str) -> RawSample:
@@ -234,17 +291,17 @@ def sample_of(members: list[Member], where: str) -> RawSample:
     Raises:
         MediaError: they do not make one.
     """
-    key = members[0].key
-    by_suffix = {member.suffix: member.content for member in members}
-    pictures = tuple(m.content for m in members if m.suffix.rpartition(".")[2] == PICTURE)
-    try:
-        meta = json.loads(by_suffix[META])
-        sound = by_suffix[SOUND]
-    except (KeyError, ValueError) as error:
-        raise _damaged(where, f"no sound or metadata ({one_line(error)})") from error
-    if not pictures or any(member.key != key for member in members):
-        raise _damaged(where, "its members do not belong together")
-    return RawSample(key, pictures, sound, meta, where)
+    seen = pictures_of(members, where)
+    contents = _by_suffix(members)
+    for sound_format in SOUNDS:
+        if sound_format in contents:
+            sound = contents[sound_format]
+            return RawSample(**vars(seen), sound=sound, sound_format=sound_format)
+    raise _damaged(where, "no sound")
+
+
+def _by_suffix(members: list[Member]) -> dict[str, bytes]:
+    return {member.suffix: member.content for member in members}
 
 
 def _damaged(where: str, what: str) -> MediaError:

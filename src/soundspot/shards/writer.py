@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -18,13 +17,14 @@ from soundspot.files import write_beside
 from soundspot.shards.catalogue import ShardFile
 from soundspot.shards.format import END, stretch_of
 from soundspot.shards.index import MAX_LENGTH, Place, index_bytes
+from soundspot.shards.options import SoundFormat
 
 
 class ShardWriter:
     """The open tar of one shard; `opened` gives one."""
 
-    def __init__(self, file: BinaryIO):
-        self._file, self._digest = file, hashlib.sha256()
+    def __init__(self, file: BinaryIO, sound: SoundFormat = "flac"):
+        self._file, self._sound, self._digest = file, sound, hashlib.sha256()
         self.size = 0
         """Bytes so far."""
         self.places: list[Place] = []
@@ -32,8 +32,13 @@ class ShardWriter:
 
     @classmethod
     @contextlib.contextmanager
-    def opened(cls, folder: Path, name: str) -> Iterator[ShardWriter]:
+    def opened(cls, folder: Path, name: str, sound: SoundFormat = "flac") -> Iterator[ShardWriter]:
         """Write a shard of that name; both of its files appear when the block ends well.
+
+        Args:
+            folder: to write to.
+            name: of the shard, without suffix.
+            sound: the format of all of its sounds.
 
         Raises:
             MediaError: the disk refuses.
@@ -41,7 +46,7 @@ class ShardWriter:
         shard = ShardFile(name, 0, 0, "", "")
         with write_beside(folder / shard.tar) as tar:
             with tar.open("wb") as file:
-                writer = cls(file)
+                writer = cls(file, sound)
                 yield writer
                 writer._write(END + bytes(-(writer.size + len(END)) % tarfile.RECORDSIZE))
             with write_beside(folder / shard.index) as index:
@@ -58,10 +63,10 @@ class ShardWriter:
         Raises:
             MediaError: it is above `MAX_LENGTH`.
         """
-        stretch = stretch_of(key, pictures, sound, meta)
+        stretch = stretch_of(key, pictures, sound, meta, self._sound)
         if len(stretch) > MAX_LENGTH:
             raise MediaError(f"{key}: a sample of {len(stretch):,} bytes is too large for a shard")
-        self.places.append(Place(self.size, len(stretch), zlib.crc32(stretch)))
+        self.places.append(Place.of(self.size, stretch))
         self.keys.append(key)
         self._write(stretch)
 
