@@ -18,9 +18,9 @@ from torch import Tensor
 
 from peer_loader import DEVIATION, ENLARGED, MEAN
 from soundspot.augment_scenes import resized
+from soundspot.clip_batches import wave_of
 from soundspot.locating import fit_sound
 from soundspot.media.image import Picture
-from soundspot.shard_batches import wave_of
 from soundspot.shards import Shards
 from soundspot.sound_bank import STEP
 from soundspot.towers.logmel_cnn import SAMPLE_RATE

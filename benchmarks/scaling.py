@@ -5,10 +5,13 @@
     python benchmarks/scaling.py --rates rates.json --simulate --docs docs/scaling.md
 
 The first prints tables from rates that `train_throughput.py` measured on one processor core; the
-last also puts all tables between the marks of `docs/scaling.md`. **How fast a GPU takes a step is
-not measured here: it is an input**, as are links, disks and failures; see `Machines`. The model of
-a step, on G GPUs with b scenes each, s samples a scene, n = G b s samples in all:
+last also puts all tables between the marks of `docs/scaling.md`. Steps are modelled twice: with
+sounds read and heard in each, and with all heard before (`soundspot train --hear-all`). **How fast
+a GPU takes a step is not measured here: it is an input**, as are links, disks and failures; see
+`Machines`. The model of a step, on G GPUs with b scenes each, s samples a scene, n = G b s samples
+in all:
 
+    hear      clips hear / cores                  once, before the first step
     data      b s make / cores                    overlaps with the GPU
     read      b s bytes / disk                    overlaps with the GPU
     copy      b batch / bus                       to the GPU, from memory that may be paged out
@@ -54,8 +57,12 @@ GPUS = (1, 8, 64, 256)
 SAMPLES_A_SCENE = 1 + 0.22 * (1 + 2 / 11)
 """Of `shard_batches`, with the default share of scenes that show several."""
 POSITIONS = 14 * 14
-INDEX_BYTES, LISTED_BYTES, PRINT_BYTES, CATALOGUE_BYTES = 26, 1000, 50, 230
+INDEX_BYTES, LISTED_BYTES, PRINT_BYTES, CATALOGUE_BYTES = 34, 1000, 50, 230
 """In an index and in the packer's memory, a sample; in `shards.json`, a shard."""
+BANK_BYTES = 7 * 512 * 4
+"""Of a heard sound: as it is and six times varied."""
+HEARD = "heard_"
+"""Before the name of a rate: the same of a step whose sounds were heard before."""
 PER_SHARD = 1000
 CHANNELS = 256
 """Of the space where pictures and sounds meet."""
@@ -290,9 +297,32 @@ def steps(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
         yield f"| {gpu_rate:,} | {_wants(gpu_rate, rates, machines)} |"
 
 
+def heard_before(rates: Mapping[str, float]) -> dict[str, float]:
+    """The rates of a run that heard all sounds before its first step."""
+    return {
+        **rates,
+        **{name.removeprefix(HEARD): v for name, v in rates.items() if name.startswith(HEARD)},
+    }
+
+
+def heard(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
+    """The tables of `steps` where all sounds were heard, and what hearing them costs."""
+    yield from steps(heard_before(rates), machines)
+    saved = rates["make_sample_s"] - rates[f"{HEARD}make_sample_s"] + rates["hear_clip_s"]
+    yield (
+        f"\nHearing once, on processors alone; it pays after {rates['hear_sound_s'] / saved:.1f} "
+        "epochs:\n"
+    )
+    yield "| clips | hours of a core | bank, GB |"
+    yield "|---" * 3 + "|"
+    for clips in CLIPS:
+        hours, size = clips * rates["hear_sound_s"] / 3600, clips * BANK_BYTES / 1e9
+        yield f"| {clips:,} | {hours:,.3g} | {size:,.3g} |"
+
+
 def costs(rates: Mapping[str, float], machines: Machines) -> Iterator[str]:
     """All tables of the cost model."""
-    for part in (inputs, packing, steps):
+    for part in (inputs, packing, steps, heard):
         yield from part(rates, machines)
         yield ""
 
@@ -389,7 +419,7 @@ def main() -> None:
         parser.error("give --rates FILE (of train_throughput.py), --simulate, or both")
     parts: dict[str, Iterator[str]] = {}
     if rates:
-        parts = {f.__name__: f(rates, machines) for f in (inputs, packing, steps)}
+        parts = {f.__name__: f(rates, machines) for f in (inputs, packing, steps, heard)}
     if told.simulate:
         parts["shuffles"] = shuffles(told.count)
         parts["failures"] = failures(rates.get("checkpoint_s", 1.0), machines)

@@ -6,7 +6,7 @@
 | item | what is compared | wanted | predicted before measuring |
 |---|---|---|---|
 | feed | steps from shards over steps on batches in memory | 0.90 | 0.95; 0.88 without a free core |
-| loader | samples read, augmented, as spectrograms, over `peer_loader.py` | 3 | 4 |
+| loader | samples made for training, over `peer_loader.py` | 3 | 4; heard before: 5 |
 | ranks | two gloo ranks over one, the same batch | 1.6 | 1.5 |
 | memory | peak with 8 times the data over that with the data | 1 | 1.0 |
 | index | step time under 1 million index entries over 1 thousand | 1 | 1.0 |
@@ -23,8 +23,11 @@ too), and what a step costs however small its batch: a step over that of a half.
 
 `loader` compares, on one thread of one process, with peers' loader, which hears as many seconds:
 
-- all our work: reading shards, varied resolution, light, colour and sound, spectrograms;
-- the same without the spectrogram, which on a GPU is the step's; peers' loaders always make it;
+- all our work with sounds that were heard before (`--hear-all`): reading pictures from shards,
+  varied resolution, light and colour, and embeddings from the bank;
+- all our work with sounds that are heard in the step: the same, and decoding, varying and
+  spectrograms of sounds, from shards of WAV and of FLAC;
+- that without the spectrogram, which on a GPU is the step's; peers' loaders always make it;
 - their work only (`same_work.py`): crop, flip, the sound as it is; with and without spectrogram.
 
 Data are made (`made_pairs.py`) and packed, unless --data names a folder of films, which are taken
@@ -61,18 +64,20 @@ from made_pairs import extract_pairs, make_pairs
 from peer_loader import PeerPairs
 from same_work import same_work
 from shards import synthetic
-from soundspot.batches import Batch
+from soundspot.batches import Batch, Batches
 from soundspot.checkpoint import write_checkpoint
+from soundspot.clip_batches import ClipBatches, wave_of
 from soundspot.facts import ModelFacts
+from soundspot.heard_batches import HeardBatches
 from soundspot.losses import objective_of
 from soundspot.media.audio import write_sound
 from soundspot.memory import keep_freed
 from soundspot.models import MODELS, SimilarityModel
 from soundspot.options import TrainOptions
 from soundspot.ranks import Ranks, ranks_of_environment
-from soundspot.shard_batches import ShardBatches, wave_of
 from soundspot.shards import Shards
-from soundspot.shards.options import PackOptions
+from soundspot.shards.format import SOUNDS
+from soundspot.shards.options import PackOptions, SoundFormat
 from soundspot.shards.packing import pack
 from soundspot.shards.sources import Entry, Source, open_source
 from soundspot.sound_bank import SoundBank, hear_all
@@ -84,7 +89,7 @@ KIND = "two_tower"
 OPTIONS = TrainOptions(steps=10_000, scenes=16)
 STEPS = 6
 """In a round."""
-HEARD = 8
+HEARD_SOUNDS = 8
 """Sounds that set the scale of embeddings; how many does not change the speed."""
 BRIEF = 3.0
 """Seconds of sound that some peers read."""
@@ -207,9 +212,10 @@ def loader(place: Place) -> None:
     wide = files_of(place.source.entries)
     large = open_source(make_pairs(place.folder / "large", LARGE_PAIRS, large=True)).entries
     small, side = unpacked(place), OPTIONS.side
-    options = PackOptions(per_shard=64, seconds=BRIEF)
-    pack(place.source, place.folder / "brief", options, workers=0)
-    sets = {10.0: place.shards, BRIEF: Shards.open(place.folder / "brief")}
+    sets = {
+        seconds: {sound: packed(place, seconds, sound) for sound in SOUNDS}
+        for seconds in (10.0, BRIEF)
+    }
     peers = {
         "files as extracted, 10 s": (10.0, PeerPairs(*wide, side, 10.0)),
         "files as extracted, 3 s": (BRIEF, PeerPairs(*wide, side, BRIEF)),
@@ -219,7 +225,7 @@ def loader(place: Place) -> None:
             10.0, PeerPairs(*files_of(large), side, 10.0)
         ),
     }  # fmt: skip
-    makers = {seconds: our_makers(shards, seconds) for seconds, shards in sets.items()}
+    makers = {seconds: our_makers(kinds, seconds) for seconds, kinds in sets.items()}
     own = {seconds: {way: Clock() for way in made} for seconds, made in makers.items()}
     clocks = {name: Clock() for name in peers}
     count = STEPS * OPTIONS.scenes
@@ -230,11 +236,11 @@ def loader(place: Place) -> None:
         for name, (_, peer) in peers.items():
             picks = [(turn * count + i) % len(peer) for i in range(count)]
             clocks[name].time(partial(collated, peer, picks, OPTIONS.scenes))
-    ours, bare = own[10.0][ALL], own[10.0][BARE]
-    place.rates["make_sample_s"] = statistics.median(bare.cpu) / count
-    place.rates["spectrogram_s"] = (
-        statistics.median(ours.cpu) / count - place.rates["make_sample_s"]
-    )
+    spent = {way: statistics.median(clock.cpu) / count for way, clock in own[10.0].items()}
+    place.rates |= {
+        "make_sample_s": spent[BARE.format("FLAC")], "heard_make_sample_s": spent[HEARD],
+        "spectrogram_s": spent[ALL.format("FLAC")] - spent[BARE.format("FLAC")],
+    }  # fmt: skip
     for name, (seconds, _) in peers.items():
         place.rates[f"peer_sample_s, {name}"] = statistics.median(clocks[name].cpu) / count
         print(f"loader: times the rate of peers ({name}; ours hears as many seconds)")
@@ -242,32 +248,62 @@ def loader(place: Place) -> None:
             print(f"    {way}: {clock.over(clocks[name])}")
 
 
-ALL = "all our work"
-BARE = "all our work but the spectrogram, which on a GPU is the step's"
-SAME = "their work only (no varied resolution, colour or sound)"
-SAME_BARE = "their work only, without the spectrogram"
+HEARD = "all our work, sounds heard before"
+ALL = "all our work, sounds from {}"
+BARE = "all our work but the spectrogram, sounds from {}"
+SAME = "their work only (no varied resolution, colour or sound), sounds from {}"
+SAME_BARE = "their work only, without the spectrogram, sounds from {}"
 
 
-def our_makers(shards: Shards, seconds: float) -> dict[str, Callable[[int], None]]:
+def packed(place: Place, seconds: float, sound: SoundFormat) -> Shards:
+    """The same pairs as other shards."""
+    folder = place.folder / f"{sound}-{seconds:g}"
+    options = PackOptions(per_shard=64, seconds=seconds, sound=sound)
+    pack(place.source, folder, options, workers=0)
+    return Shards.open(folder)
+
+
+def our_makers(
+    kinds: dict[SoundFormat, Shards], seconds: float
+) -> dict[str, Callable[[int], None]]:
     """What makes the batches of a turn, by what it does."""
-    _, batches = started(shards, replace(OPTIONS, mosaics=0.0))  # a pair a scene, as peers have it
     log_mel = MODELS[KIND].from_config({}, FACTS).sound_tower.log_mel
+    options = replace(OPTIONS, mosaics=0.0)  # a pair a scene, as peers have it
+    makers: dict[str, Callable[[int], None]] = {}
+    for kind, shards in kinds.items():
+        _, batches = started(shards, options)
+        some = heard_batches(shards, batches.bank, options)
+        trained = partial(made_turn, batches)
+        same = partial(same_turn, shards, seconds)
+        trained(0, log_mel)
+        makers[HEARD] = partial(made_turn, some, hear=len)
+        for way, make, hear in (
+            (ALL, trained, log_mel), (BARE, trained, len), (SAME, same, log_mel),
+            (SAME_BARE, same, len),
+        ):  # fmt: skip
+            makers[way.format(kind.upper())] = partial(make, hear=hear)
+    return makers
+
+
+def made_turn(batches: Batches, turn: int, hear: Callable[[Tensor], object]) -> None:
+    """The batches of a turn as training makes them."""
+    for step in range(turn * STEPS, (turn + 1) * STEPS):
+        hear(batches.make(step).clips)
+
+
+def same_turn(shards: Shards, seconds: float, turn: int, hear: Callable[[Tensor], object]) -> None:
+    """The batches of a turn with peers' work only."""
     numbers = shards.order().at(np.arange(len(shards)))
+    for step in range(turn * STEPS, (turn + 1) * STEPS):
+        picks = np.arange(step * OPTIONS.scenes, (step + 1) * OPTIONS.scenes) % len(shards)
+        hear(same_work(shards, numbers[picks].tolist(), OPTIONS.side, seconds)[1])
 
-    def trained(turn: int, hear: Callable[[Tensor], object]) -> None:
-        for step in range(turn * STEPS, (turn + 1) * STEPS):
-            hear(batches.make(step).clips)
 
-    def same(turn: int, hear: Callable[[Tensor], object]) -> None:
-        for step in range(turn * STEPS, (turn + 1) * STEPS):
-            picks = np.arange(step * OPTIONS.scenes, (step + 1) * OPTIONS.scenes) % len(shards)
-            hear(same_work(shards, numbers[picks].tolist(), OPTIONS.side, seconds)[1])
-
-    trained(0, log_mel)
-    return {
-        ALL: partial(trained, hear=log_mel), BARE: partial(trained, hear=len),
-        SAME: partial(same, hear=log_mel), SAME_BARE: partial(same, hear=len),
-    }  # fmt: skip
+def heard_batches(shards: Shards, bank: SoundBank, options: TrainOptions) -> HeardBatches:
+    """Batches with every sound heard; what was heard of them does not change the speed."""
+    rows = torch.arange(len(shards)) % len(bank.whole)
+    known = SoundBank(bank.whole[rows], bank.views[rows], bank.empty)
+    return HeardBatches(shards, known, options, {})
 
 
 def files_of(entries: Sequence[Entry]) -> tuple[list[Path], list[Path]]:
@@ -437,13 +473,20 @@ def rates(place: Place, films: Path | None) -> None:
     reading.time(lambda: [place.shards.raw(number) for number in numbers])
     ordering.time(lambda: place.shards.order().at(np.arange(len(numbers))))
     found["read_sample_s"] = reading.cpu[0] / len(numbers)
+    silent = sum(len(place.shards.raw(number).sound) for number in numbers) / len(numbers)
+    found["heard_sample_bytes"] = found["sample_bytes"] - silent
     counting = Counting()
     batch = batches.make(0)
-    tensors_of = (value for value in vars(batch).values() if isinstance(value, Tensor))
-    found["batch_bytes_a_scene"] = sum(t.numel() * t.element_size() for t in tensors_of) / len(
-        batch.pixels
-    )
-    parts = learner.objective.embed(learner.model, heard(learner.model, batch))
+    known = heard_batches(place.shards, batches.bank, OPTIONS)
+    found["batch_bytes_a_scene"] = bytes_a_scene(batch)
+    found["heard_batch_bytes_a_scene"] = bytes_a_scene(known.make(0))
+    hearing = Clock()
+    hearing.time(lambda: heard_bank(learner.model, place.shards))
+    hearing.time(lambda: heard(learner.model, batch))
+    found["hear_sound_s"] = hearing.cpu[0] / HEARD_SOUNDS
+    found["hear_clip_s"] = hearing.cpu[1] / len(batch.clips)
+    here = heard(learner.model, batch.to(learner.device))
+    parts = learner.objective.embed(learner.model, here)
     learner.objective.loss(learner.model, parts, counting)
     for axes, sent in counting.bytes.items():
         found[f"gathered_bytes_a_scene^{axes}"] = sent / OPTIONS.scenes**axes
@@ -457,6 +500,12 @@ def rates(place: Place, films: Path | None) -> None:
         source = open_source(films)
         taken.time(lambda: pack(source, place.folder / "films", workers=0))
         found["pack_film_s"] = taken.cpu[1] / len(source.entries)
+
+
+def bytes_a_scene(batch: Batch) -> float:
+    """What of a batch goes to the GPU."""
+    tensors = [value for value in vars(batch).values() if isinstance(value, Tensor)]
+    return sum(t.numel() * t.element_size() for t in tensors) / len(batch.pixels)
 
 
 @dataclass(frozen=True)
@@ -485,7 +534,7 @@ FACTS = ModelFacts(name=KIND, size=OPTIONS.side, method="similarity_map")
 
 def started(
     shards: Shards, options: TrainOptions, all_: Ranks | None = None
-) -> tuple[Learner, ShardBatches]:
+) -> tuple[Learner, ClipBatches]:
     """A model with its objective, and its batches; what stands still in a run does here."""
     torch.manual_seed(0)
     model: SimilarityModel = MODELS[KIND].from_config({}, FACTS)
@@ -497,12 +546,12 @@ def started(
     objective = objective_of(KIND, options.objective)()
     objective.start(model, bank)
     learner = Learner(model, objective, options, 0, all_ or Ranks(), Computing())
-    return learner, ShardBatches(shards, bank, options, waves=objective.waves)
+    return learner, ClipBatches(shards, bank, options, waves=objective.waves)
 
 
 def heard_bank(model: SimilarityModel, shards: Shards) -> SoundBank:
     """A few sounds."""
-    return hear_all(model.sound_tower.eval(), (wave_of(shards.raw(i)) for i in range(HEARD)))
+    return hear_all(model.sound_tower.eval(), (wave_of(shards.raw(i)) for i in range(HEARD_SOUNDS)))
 
 
 def free_cores() -> float:

@@ -41,6 +41,8 @@ LAYERS = (
     "batches",
     "pair_batches",
     "shard_batches",
+    "clip_batches",
+    "heard_batches",
     "batch losses",
     "bulk",
     "benchmark",

@@ -21,6 +21,11 @@ RATES = {
     "batch_bytes_a_scene": 1e6,
     "gradient_bytes": 1e7,
     "pack_pair_s": 0.01,
+    "heard_make_sample_s": 0.002,
+    "heard_sample_bytes": 2e4,
+    "heard_batch_bytes_a_scene": 4e5,
+    "hear_sound_s": 0.04,
+    "hear_clip_s": 0.014,
 }
 MACHINES = Machines(
     gpu_rate=1000, cores=16, link=1e9, latency=0, disk=1e9, batch=100, bus=1e10, flops=1e13
@@ -62,10 +67,21 @@ def test_what_is_slow_is_named() -> None:
     assert scaling.step_of(1, RATES, Machines(bus=1e7, cores=99)).slowest == "copy"
 
 
+def test_sounds_that_were_heard_before_are_not_read() -> None:
+    step = scaling.step_of(1, scaling.heard_before(RATES), MACHINES)
+    assert step.data == pytest.approx(1.26 * 100 * 0.002 / 16)
+    assert step.read == pytest.approx(1.26 * 100 * 2e4 / 1e9)
+    assert step.copy == pytest.approx(100 * 4e5 / 1e10)
+    lines = list(scaling.heard(RATES, MACHINES))
+    assert any("it pays after 2.5 epochs" in line for line in lines)
+    rows = [line for line in lines if line.startswith("| 1,000,000 |")]
+    assert rows[1] == "| 1,000,000 | 11.1 | 14.3 |"
+
+
 def test_the_tables_have_a_row_for_each() -> None:
     lines = list(scaling.costs(RATES, MACHINES))
-    assert sum(line.startswith("| 144,000") for line in lines) == 2
-    assert sum(line.startswith("| 256 |") for line in lines) == 1
+    assert sum(line.startswith("| 144,000") for line in lines) == 4
+    assert sum(line.startswith("| 256 |") for line in lines) == 2
     assert any("(4)" in line for line in lines), "steps of an epoch that has few"
 
 

@@ -16,12 +16,13 @@ from safetensors.torch import load_file
 
 from planted_pairs import plant_shards, plant_tower
 from soundspot.batches import Batch, join
+from soundspot.clip_batches import ClipBatches, clips_of
 from soundspot.errors import DataError, MediaError, OptionError, TrainingError
 from soundspot.losses.region_contrast import LOOKED_AT, scenes_behind
 from soundspot.models import MODELS
 from soundspot.options import Handling, TrainOptions
 from soundspot.recipes import read_config
-from soundspot.shard_batches import ShardBatches, clips_of, samples_before
+from soundspot.shard_batches import samples_before
 from soundspot.shards import Shards
 from soundspot.shards.several import expand, folders_of, open_shards
 from soundspot.sound_bank import SoundBank, hear_all
@@ -63,7 +64,7 @@ def test_samples_before_counts_what_scenes_show(mosaics: float) -> None:
 
 
 def test_every_sample_comes_once_an_epoch(shards: Path, bank: SoundBank) -> None:
-    batches = ShardBatches(Shards.open(shards), bank, OPTIONS)
+    batches = ClipBatches(Shards.open(shards), bank, OPTIONS)
     met = [name for step in range(12) for name in batches.make(step).files]
     for epoch in range(2):
         assert len(set(met[epoch * COUNT : (epoch + 1) * COUNT])) == COUNT
@@ -74,7 +75,7 @@ def test_every_sample_comes_once_an_epoch(shards: Path, bank: SoundBank) -> None
 def test_blocks_make_the_batch_of_one(shards: Path, bank: SoundBank, waves: bool) -> None:
     def made(blocks: int) -> Batch:
         options = replace(OPTIONS, blocks=blocks)
-        batches = ShardBatches(Shards.open(shards), bank, options, waves=waves)
+        batches = ClipBatches(Shards.open(shards), bank, options, waves=waves)
         return join([batches.make(3, block) for block in range(blocks)])
 
     whole = made(1)
@@ -90,7 +91,7 @@ def test_the_scenes_that_read_a_model_out_are_those_of_one_block(
     shards: Path, bank: SoundBank
 ) -> None:
     whole, parts = (
-        scenes_behind(ShardBatches(Shards.open(shards), bank, replace(OPTIONS, blocks=blocks)))
+        scenes_behind(ClipBatches(Shards.open(shards), bank, replace(OPTIONS, blocks=blocks)))
         for blocks in (1, 4)
     )
     assert len(whole) == LOOKED_AT * OPTIONS.scenes
@@ -100,7 +101,7 @@ def test_the_scenes_that_read_a_model_out_are_those_of_one_block(
 def test_a_sound_is_heard_as_from_the_bank(shards: Path, bank: SoundBank) -> None:
     """Clips of the stream, embedded in the step, are those of the same samples in the bank."""
     opened = Shards.open(shards)
-    batch = ShardBatches(opened, bank, replace(OPTIONS, mosaics=0.0, scenes=20)).make(0)
+    batch = ClipBatches(opened, bank, replace(OPTIONS, mosaics=0.0, scenes=20)).make(0)
     torch.manual_seed(0)
     tower = LogMelCNN().eval()
     plain = [

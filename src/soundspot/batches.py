@@ -41,7 +41,8 @@ class Batch:
     """What one step sees of the data, or a part of it.
 
     Args:
-        pixels: scenes, s 3 side side, RGB in [0, 1].
+        pixels: scenes, s 3 side side, RGB; uint8 as they are made and sent between processes and
+            devices, in [0, 1] where they are learned from (`to`).
         scenes: n, the scene of each region, rising.
         regions: n P, the positions of each region.
         sounds: n d, embeddings of the sounds drawn for the regions; no rows where `clips` are
@@ -70,13 +71,14 @@ class Batch:
     passed: tuple[tuple[str, str], ...] = ()
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """The same batch on a device, with pixels in [0, 1]."""
         changed: dict[str, Any] = {}
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 changed[name] = value.to(device, non_blocking=True)
             elif isinstance(value, Mapping):
                 changed[name] = {key: rows.to(device) for key, rows in value.items()}
+        changed["pixels"] = in_unit_range(changed["pixels"])
         return replace(self, **changed)
 
     def cut(self, size: int) -> list[Batch]:
@@ -106,6 +108,11 @@ class Batch:
             loose={name: dealt(rows) for name, rows in self.loose.items()},
             **{name: getattr(self, name)[here] for name in own},
         )
+
+
+def in_unit_range(pixels: Tensor) -> Tensor:
+    """Pixels of 8 bits as float32 in [0, 1]; others as they are."""
+    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
 
 
 def join(parts: Sequence[Batch]) -> Batch:
@@ -202,9 +209,8 @@ class Draft:
                 yield number
 
     def images(self) -> Tensor:
-        """The scenes as the model takes them."""
-        pixels = torch.from_numpy(np.stack(self.pixels)).permute(0, 3, 1, 2)
-        return pixels.float().div_(255).contiguous(memory_format=torch.channels_last)
+        """The scenes in one tensor, channels last in memory."""
+        return torch.from_numpy(np.stack(self.pixels)).permute(0, 3, 1, 2)
 
 
 def positions_in(place: Rectangle, side: int) -> Tensor:

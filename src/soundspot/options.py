@@ -31,6 +31,7 @@ class TrainOptions:
     ema: float = _option(0.99, "of the averaged weights, kept at each step")
     still: int = _option(8, "first blocks of the picture tower that keep their weights")
     mosaics: float = _option(0.22, "share of scenes that show several pictures")
+    hear_all: bool = _option(False, "hear every sound of shards first; steps read pictures alone")
     gate: int = _option(32, "recordings, and noises or silences, to tell apart in a batch")
     objective: str = _option("", "what it learns by; empty: the model's own")
     bf16: bool = _option(False, "compute towers in bfloat16")

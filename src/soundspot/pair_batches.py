@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +54,8 @@ class PairBatches(Batches):
         strict: a picture that cannot be read stops the run.
         broken: sounds that could not be read and are not in `pairs`.
     """
+
+    free: ClassVar[tuple[str, ...]] = ("hear_all",)
 
     def __init__(
         self,

@@ -9,89 +9,99 @@ stored, and each picture of a scene takes the next sample of it: with g scenes m
 so the samples of any scene are known from its number alone. A run on another number of ranks, or
 one that was cut short, meets exactly the samples of an undisturbed one, each once an epoch.
 
-Scene g has dice of its own too. Sounds are decoded here and heard in the step by the sound tower,
-which stands still. A sample that cannot be read is replaced by one that dice of its own choose.
+Scene g has dice of its own too. A sample that cannot be read is replaced by one that dice of its
+own choose. Where its sound comes from is for the members of this family to say: `clip_batches`
+decodes it, to be heard in the step; `heard_batches` takes it from a bank in which all are.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from soundspot.augment_scenes import OF_FOUR
-from soundspot.augment_sounds import Wave
 from soundspot.batches import SCENES, VARIATIONS, Batch, Batches, Draft, noisy
 from soundspot.errors import MediaError, TrainingError
-from soundspot.locating import fit_sound
-from soundspot.media.audio import as_sound
-from soundspot.pair_batches import JITTER, VARIED
-from soundspot.sound_bank import STEP, STRETCH, WHOLE, SoundBank, Sounds, vary_one
-from soundspot.towers.logmel_cnn import SAMPLE_RATE
+from soundspot.pair_batches import JITTER
+from soundspot.sound_bank import SoundBank
 
 if TYPE_CHECKING:
     from soundspot.media.image import Picture
     from soundspot.options import TrainOptions
-    from soundspot.shards import RawSample, Shards
+    from soundspot.shards import Shards
 
 HEARD_FIRST = 1024
-"""Samples that tell the distribution of the data's sounds before the first step."""
+"""Sounds that tell the distribution of the data's sounds."""
 MAX_UNREADABLE = 100
 """Broken samples in a row after which training gives up."""
 SPARE = 2
 """What dice are for: a sample in the place of a broken one."""
 LAYOUTS = {1: (1.0, 0.0, 0.0), 2: (0.0, 1.0, 0.0), 4: (0.0, 0.0, 1.0)}
 """By the number of pictures, what makes `compose` lay out so many."""
+S = TypeVar("S")
+"""What is known of a sample's sound when its picture is drawn."""
 
 
 @dataclass
-class _Read:
-    """What a block reads: sounds as they are, and for each region as they will be heard.
+class Reading(Generic[S]):
+    """What a block reads.
 
     Args:
         coming: places of the stream, with the samples there.
+        sounds: of the pictures drawn so far.
+        heard: for each region, what the model shall know of its sound.
+        files: what was read.
+        passed: what could not be read, and why.
     """
 
     coming: Iterator[tuple[int, int]]
-    waves: list[Wave] = field(default_factory=list)
-    clips: list[Wave] = field(default_factory=list)
-    jitter: list[Tensor] = field(default_factory=list)
+    sounds: list[S] = field(default_factory=list)
+    heard: list[Any] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     passed: list[tuple[str, str]] = field(default_factory=list)
 
 
-class ShardBatches(Batches):
+class ShardBatches(Batches, Generic[S]):
     """Batches of one run on shards.
 
     Args:
         shards: what is read.
-        bank: some sounds, heard.
+        bank: some sounds, heard, or all of them.
         options: of the run.
-        waves: bring waveforms, for objectives that hear for themselves.
         strict: a sample that cannot be read stops the run.
     """
 
     free: ClassVar[tuple[str, ...]] = ("blocks",)
 
     def __init__(
-        self,
-        shards: Shards,
-        bank: SoundBank,
-        options: TrainOptions,
-        *,
-        waves: bool = False,
-        strict: bool = False,
+        self, shards: Shards, bank: SoundBank, options: TrainOptions, *, strict: bool = False
     ) -> None:
         super().__init__(bank, options)
-        self.shards, self.waves, self.strict = shards, waves, strict
-        self.jitter = float(JITTER * bank.whole.std(0).mean())
-        seconds = float(shards.catalogue.settings.get("seconds") or WHOLE / SAMPLE_RATE)
-        self.length = min(WHOLE, round(seconds * SAMPLE_RATE))
+        self.shards, self.strict = shards, strict
+        self.jitter = float(JITTER * bank.whole[:HEARD_FIRST].std(0).mean())
+
+    @abstractmethod
+    def _read(self, number: int) -> tuple[Picture, S, str]:
+        """A sample's picture, what is known of its sound, and where it lies.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+
+    @abstractmethod
+    def _hear(self, sound: S, rng: np.random.Generator) -> Any:
+        """What the model shall know of a region's sound, perhaps varied."""
+
+    @abstractmethod
+    def _batched(self, heard: Sequence[Any]) -> dict[str, Any]:
+        """The fields `sounds`, `waves` and `clips` of a batch."""
 
     @property
     def own(self) -> int:
@@ -103,22 +113,19 @@ class ShardBatches(Batches):
         first, last, _ = self.share(block)
         before = step * self.options.scenes
         scenes = range(before + first, before + last)
-        draft, read = Draft(self.options.side), _Read(self._stream(scenes))
+        draft, reading = Draft(self.options.side), Reading[S](self._stream(scenes))
         for scene in scenes:
-            self._add_scene(draft, read, scene)
-        heard, none = torch.from_numpy(np.stack(read.clips)), torch.empty(0)
+            self._add_scene(draft, reading, scene)
         audible, empty = self._gate(step, block)
         return Batch(
             draft.images(),
             torch.tensor(draft.scenes),
             torch.stack(draft.regions),
-            torch.cat(read.jitter),
-            audible,
-            empty,
-            waves=heard if self.waves else none,
-            clips=none if self.waves else heard,
-            files=tuple(read.files),
-            passed=tuple(read.passed),
+            audible=audible,
+            empty=empty,
+            files=tuple(reading.files),
+            passed=tuple(reading.passed),
+            **self._batched(reading.heard),
         )
 
     def _stream(self, scenes: range) -> Iterator[tuple[int, int]]:
@@ -131,44 +138,33 @@ class ShardBatches(Batches):
         ]
         return zip(range(first, end), np.concatenate(samples).tolist(), strict=True)
 
-    def _add_scene(self, draft: Draft, read: _Read, scene: int) -> None:
+    def _add_scene(self, draft: Draft, reading: Reading[S], scene: int) -> None:
         """Compose one scene of the next samples, and add the sound of each region."""
         rng = np.random.default_rng((self.options.seed, scene, SCENES, 1))
         first, end = (samples_before(g, self.options.mosaics) for g in (scene, scene + 1))
 
         def draw() -> tuple[int, Picture]:
-            picture, wave = self._sample(*next(read.coming), read)
-            read.waves.append(wave)
-            return len(read.waves) - 1, picture
+            picture, sound = self._sample(*next(reading.coming), reading)
+            reading.sounds.append(sound)
+            return len(reading.sounds) - 1, picture
 
         for number in list(draft.add_scene(rng, draw, LAYOUTS[end - first])):
-            read.clips.append(self._clip(read.waves[number], rng))
-            read.jitter.append(noisy(self.bank.whole[:1] * 0, self.jitter, rng))
+            reading.heard.append(self._hear(reading.sounds[number], rng))
 
-    def _clip(self, wave: Wave, rng: np.random.Generator) -> Wave:
-        """A sound as it will be heard: some of them varied; all of them for those who ask."""
-        if self.waves:
-            return vary_one(wave, STRETCH, rng)
-        if rng.random() < VARIED:
-            return vary_one(wave, self.length, rng)
-        return fit_sound(wave, self.length, STEP)
-
-    def _sample(self, place: int, sample: int, read: _Read) -> tuple[Picture, Wave]:
+    def _sample(self, place: int, sample: int, reading: Reading[S]) -> tuple[Picture, S]:
         """Picture and sound of a sample, or of a stand-in that its place in the stream chooses."""
         for number in itertools.chain([sample], self._stand_ins(place)):
             try:
-                raw = self.shards.raw(number)
-                side = self.options.side
-                found = raw.picture(at_least=(side, side)), wave_of(raw)
+                picture, sound, where = self._read(number)
             except MediaError as error:
                 if self.strict:
                     raise
-                read.passed.append((f"sample {number}", str(error)))
+                reading.passed.append((sample_name(number), str(error)))
             else:
-                read.files.append(raw.where)
-                return found
+                reading.files.append(where)
+                return picture, sound
         raise TrainingError(
-            f"{MAX_UNREADABLE} samples in a row cannot be read; the last: {read.passed[-1][1]}"
+            f"{MAX_UNREADABLE} samples in a row cannot be read; the last: {reading.passed[-1][1]}"
         )
 
     def _stand_ins(self, place: int) -> Iterator[int]:
@@ -194,14 +190,6 @@ def samples_before(scenes: int, mosaics: float) -> int:
     return scenes + several + 2 * int(several * OF_FOUR)
 
 
-def wave_of(raw: RawSample) -> Wave:
-    """A sample's sound at the rate of the sound tower."""
-    wave, rate = raw.wave()
-    return wave if rate == SAMPLE_RATE else as_sound((wave, rate), SAMPLE_RATE)
-
-
-def clips_of(shards: Shards) -> Sounds:
-    """The sounds of the first samples of a fixed order, as many as tell their distribution."""
-    numbers = shards.order().at(np.arange(min(len(shards), HEARD_FIRST))).tolist()
-    names = [f"sample {number}" for number in numbers]
-    return Sounds(names, lambda i: wave_of(shards.raw(numbers[i])))
+def sample_name(number: int) -> str:
+    """What a sample is called in messages and logs."""
+    return f"sample {number}"

@@ -4,7 +4,7 @@
     torchrun --nproc-per-node 8 -m soundspot train DATA... --model NAME --out RUN
 
 1. The sound tower (from `soundspot distill`, or the default model's) stands still; each sound is
-   heard once (`training.hearing`), or in the step where the data are a stream of shards.
+   heard once (`training.hearing`), or, of a stream of shards, in the step unless told otherwise.
 2. Each step composes scenes of training pictures (`augment_scenes`), draws a sound for each tile,
    and lowers the model's objective (`losses`), whole also where a batch is larger than memory or
    shared by many ranks (`training.learning`).
@@ -148,7 +148,7 @@ class Run:
         def hearing(sounds: Sounds) -> Hearing:
             return Hearing(
                 model.sound_tower.eval(), sounds, Path(places.bank or self.out),
-                self.origin.digest, self.ranks, handling.strict, self._leave_hearing,
+                self.origin.bank(self.options), self.ranks, handling.strict, self._leave_hearing,
             )  # fmt: skip
 
         self.batches = open_batches(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from soundspot.batches import in_unit_range
 from soundspot.losses.objective import Objective, both_ways, gate_loss
 from soundspot.models.pooling import TOP_SHARE
 from soundspot.models.two_tower import TwoTower
@@ -92,7 +93,8 @@ class RegionContrast(Objective[TwoTower]):
         every = torch.cat([spread(rows) for rows in heard]).to(device)
         q, _ = model.project_sounds(every)
         pixels = scenes_behind(batches)
-        positions = torch.cat([model.encode_images(x.to(device)) for x in torch.split(pixels, 16)])
+        pieces = (in_unit_range(x.to(device)) for x in torch.split(pixels, 16))
+        positions = torch.cat([model.encode_images(piece) for piece in pieces])
         contrasted = q - config.contrast * model.mean_sound
         scores = torch.cat(
             [

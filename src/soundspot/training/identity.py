@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from soundspot.errors import TrainingError
-
-if TYPE_CHECKING:
-    from soundspot.options import TrainOptions
+from soundspot.options import TrainOptions
 
 CHANGEABLE = ("save_every",)
 """Options that change nothing about what is learned."""
@@ -50,8 +48,8 @@ def require_same(
     Raises:
         TrainingError: naming the first thing that differs.
     """
-    theirs = kept["run"]
-    for name in sorted(theirs.keys() | mine.keys()):
+    theirs = {**asdict(TrainOptions()), **kept["run"]}  # older runs knew fewer options
+    for name in sorted(kept["run"].keys() | mine.keys()):
         if theirs.get(name) != mine.get(name) and name not in free:
             what = f"{name} ({theirs.get(name)!r}, now {mine.get(name)!r})"
             if name == "origin":

@@ -18,13 +18,15 @@ import torch
 from torch import nn
 
 from soundspot.checkpoint import load, read_checkpoint
+from soundspot.clip_batches import ClipBatches, clips_of
 from soundspot.data.pairs import Pairs, read_pairs
 from soundspot.errors import OptionError, TrainingError
 from soundspot.facts import ModelFacts
 from soundspot.files import one_line
+from soundspot.heard_batches import HeardBatches, sounds_in
 from soundspot.models import MODELS, SimilarityModel
 from soundspot.pair_batches import PairBatches
-from soundspot.shard_batches import ShardBatches, clips_of
+from soundspot.shard_batches import ShardBatches
 from soundspot.shards import Shards, is_shards
 from soundspot.shards.several import expand, folders_of, open_shards
 from soundspot.sound_bank import sounds_of
@@ -176,6 +178,11 @@ class Origin:
         sources = {"sound tower": origin_of(tower, [])[:DIGITS], "data": _words(data, names)}
         return cls(origin_of(tower, names), sources, kind)
 
+    def bank(self, options: TrainOptions) -> str:
+        """The same, for what is heard before the first step: few sounds of shards, or all."""
+        whole = options.hear_all and "hear_all" not in self.free
+        return hashlib.sha256(f"{self.digest} all".encode()).hexdigest() if whole else self.digest
+
 
 def open_batches(
     data: Pairs | Shards,
@@ -196,16 +203,30 @@ def open_batches(
 
     Raises:
         TrainingError: the sounds of another run where they are kept.
+        OptionError: all sounds are to be heard before, for an objective that learns from waveforms.
         MediaError: something cannot be read, where that is strictly forbidden.
     """
-    sounds = clips_of(data) if isinstance(data, Shards) else sounds_of(data.all_sounds)
-    bank, broken = hearing(sounds).bank()
+    if options.hear_all and waves and isinstance(data, Shards):
+        raise OptionError(
+            "train: this objective learns from waveforms, which --hear-all leaves unread; train "
+            "without it"
+        )
+    bank, broken = hearing(_sounds_before(data, options)).bank()
     if len(bank.whole) < 2:
         raise TrainingError("one sound alone cannot be told from another; give two or more")
+    if isinstance(data, Shards) and options.hear_all:
+        return HeardBatches(data, bank, options, broken, strict=strict)
     if isinstance(data, Shards):
-        return ShardBatches(data, bank, options, waves=waves, strict=strict)
+        return ClipBatches(data, bank, options, waves=waves, strict=strict)
     readable = data.without(broken) if broken else data
     return PairBatches(readable, bank, options, waves=waves, strict=strict, broken=broken)
+
+
+def _sounds_before(data: Pairs | Shards, options: TrainOptions) -> Sounds:
+    """What is heard before the first step."""
+    if not isinstance(data, Shards):
+        return sounds_of(data.all_sounds)
+    return sounds_in(data) if options.hear_all else clips_of(data)
 
 
 def origin_of(tower: nn.Module, names: Iterable[str]) -> str:
