@@ -119,6 +119,11 @@ def test_a_row_is_its_own_in_a_batch() -> None:
         assert alone.json() | {"seconds": 0} == result.json() | {"seconds": 0}
 
 
+def test_no_pairs_have_no_answers() -> None:
+    locator = Locator(Model())
+    assert locator.evidence([], []) == locator.locate([], []) == []
+
+
 def test_one_sound_for_many_pictures_is_heard_once() -> None:
     heard: list[int] = []
 

@@ -74,6 +74,21 @@ def test_a_spectrogram_is_that_of_a_plain_dft() -> None:
     torch.testing.assert_close(LogMel()(sound)[0, :, 3].double(), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_many_sounds_are_as_each_alone_and_bands_as_all_together() -> None:
+    log_mel = LogMel()
+    sounds = 0.1 * torch.randn(3, 9000, generator=torch.Generator().manual_seed(3))
+    together = log_mel(sounds)
+    assert torch.equal(together, torch.cat([log_mel(sound[None]) for sound in sounds]))
+    groups = [bands for bands, _ in log_mel.spans]
+    assert sum(log_mel.filters[bands].shape[0] for bands in groups) == logmel_cnn.BANDS
+    for bands, bins in log_mel.spans:
+        rest = log_mel.filters[bands].clone()
+        rest[:, bins] = 0
+        assert not rest.any()
+    log_mel.spans = [(slice(None), slice(None))]
+    torch.testing.assert_close(log_mel(sounds), together, atol=1e-6, rtol=0)
+
+
 def test_silence_is_the_floor() -> None:
     floor = (math.log(logmel_cnn.MEL_FLOOR) - logmel_cnn.LOG_MEAN) / logmel_cnn.LOG_RANGE
     torch.testing.assert_close(LogMel()(torch.zeros(1, 8000)), torch.full((1, 64, 64), floor))

@@ -88,6 +88,21 @@ def test_salience_is_deaf(model: SimilarityModel, pairs: tuple[Tensor, Tensor]) 
     assert model.feature_strength(pairs[0]).shape == (2, SIDE // 32, SIDE // 32)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_none_of_none(model: SimilarityModel, method: str, pairs: tuple[Tensor, Tensor]) -> None:
+    images, sounds = (part[:0] for part in pairs)
+    assert model(images, sounds).shape == (0,)
+    found = parse(method)(model, images, sounds)
+    some = parse(method)(model, *pairs)
+    assert found.maps.ndim == 3
+    if method != "grad_cam":  # of none, no layer is the one that is used
+        assert found.maps.shape[1:] == some.maps.shape[1:]
+    assert len(found.maps) == len(found.similarities) == 0
+    for unequal in ((pairs[0], sounds), (images, pairs[1])):
+        with pytest.raises(OptionError, match="one sound a picture"):
+            model(*unequal)
+
+
 def test_it_locates_files_worth_of_anything(model: SimilarityModel) -> None:
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 255, (50, 80, 3), dtype=np.uint8)

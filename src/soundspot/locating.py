@@ -110,6 +110,8 @@ class Locator:
             MethodError: the method cannot work on this model.
             ModelError: the model's answer is of the wrong shape, or holds NaN or infinity.
         """
+        if not pictures:
+            return []
         distinct = list({id(sound): sound for sound in sounds}.values())
         rows = [next(i for i, d in enumerate(distinct) if d is sound) for sound in sounds]
         maps: dict[int, FloatMap] = {}
@@ -197,7 +199,7 @@ class Locator:
         """Answers for one batch of pairs; `seconds` is the batch's time shared out evenly."""
         start = time.perf_counter()
         found = self.evidence(pictures, sounds)
-        each = (time.perf_counter() - start) / len(found)
+        each = (time.perf_counter() - start) / max(1, len(found))
         return [self.result(p, f, each) for p, f in zip(pictures, found, strict=True)]
 
 

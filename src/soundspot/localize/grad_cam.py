@@ -151,5 +151,5 @@ def _positions(layer: Tensor, size: tuple[int, int]) -> Tensor:
     """The layer as b c h w; of tokens the last h*w, so that those in front are left out."""
     if layer.ndim == 3:
         tokens = layer[:, layer.shape[1] - size[0] * size[1] :]
-        return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)
+        return tokens.transpose(1, 2).reshape(*tokens.shape[::2], *size)
     return layer if tuple(layer.shape[-2:]) == size else layer.permute(0, 3, 1, 2)

@@ -91,7 +91,7 @@ class Clusters(SimilarityModel):
 
     def hear(self, sounds: Sounds) -> tuple[Tensor]:
         """The centres of the sound's clusters, `b samples` -> `b K space`."""
-        return (self.hear_positions(self.sound_tower.positions(sounds)),)
+        return (self.hear_positions(self.widen(self.sound_tower.positions(sounds))),)
 
     def hear_positions(self, features: Tensor) -> Tensor:
         """The same from the sound tower's map, `b c f t` (frequency, time)."""

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from soundspot.errors import OptionError
 from soundspot.facts import ModelFacts
 from soundspot.models.saving import push_model, save_model
 from soundspot.towers.efficientnet_lite import (
@@ -30,6 +31,7 @@ from soundspot.towers.efficientnet_lite import (
     SameConv,
 )
 from soundspot.towers.logmel_cnn import FEATURES, LogMelCNN
+from soundspot.towers.precision import PartlyCast
 
 if TYPE_CHECKING:
     from soundspot.similarity import Evidence
@@ -39,7 +41,7 @@ START_COARSE, START_FINE = 0.03, 0.01
 """Standard deviations of the projections before training: meaning first, detail grows."""
 
 
-class SimilarityModel(nn.Module, ABC):
+class SimilarityModel(PartlyCast, ABC):
     """A similarity of pictures and sounds, on the shared towers.
 
     Args:
@@ -48,9 +50,14 @@ class SimilarityModel(nn.Module, ABC):
 
     `notes` is what its checkpoint says besides (`soundspot.card` has the names that cards know).
 
+    In half precision (`model.half()`, `model.bfloat16()`) the towers compute in it, and what is
+    made of their features stays in float32: maps and similarities too.
+
     Shape: images `b 3 H W`, sounds `b samples` -> `b`.
     """
 
+    cast = ("image_tower", "coarse", "fine", "sound_tower")
+    exact = (torch.float32, torch.float64)
     Config: ClassVar[type[Any]]
     """The dataclass that builds this model: all that a checkpoint stores beside weights."""
     inner_map = "image_tower.blocks.4"
@@ -126,19 +133,32 @@ class SimilarityModel(nn.Module, ABC):
         return push_model(self, repo, half=half, private=private, notes=notes)
 
     def forward(self, images: Images, sounds: Sounds) -> Similarities:
-        """One similarity a pair."""
+        """One similarity a pair; none of none.
+
+        Raises:
+            OptionError: another number of pictures than of sounds.
+        """
+        if len(images) != len(sounds):
+            raise OptionError(f"one sound a picture: got {len(images)} and {len(sounds)}")
         return self.fix_sound(sounds)(images)
 
     def fix_sound(self, sounds: Sounds) -> Heard:
         """Hear once; the question is about as many pictures as there are sounds."""
-        return Heard(self, self.hear(sounds))
+        some = sounds if len(sounds) else sounds.new_zeros(1, sounds.shape[-1])  # no FFT of nothing
+        return Heard(self, tuple(part[: len(sounds)] for part in self.hear(some)))
 
     def see(self, images: Images) -> Tensor:
         """Projected features at the positions of the picture: `b 3 H W` -> `b d H/16 W/16`."""
         images = images.contiguous(memory_format=torch.channels_last)
         fine, coarse = self.image_tower(images)
         detail: Tensor = self.fine(fine)
-        return detail + F.interpolate(self.coarse(coarse), detail.shape[-2:], mode="bilinear")
+        large = F.interpolate(self.coarse(coarse), detail.shape[-2:], mode="bilinear")
+        return self.widen(detail + large)
+
+    def widen(self, features: Tensor) -> Tensor:
+        """Features of a tower in the precision of what follows, where the towers have another."""
+        dtype = self.sound_mean.dtype
+        return features if self.coarse.weight.dtype == dtype else features.to(dtype)
 
     def standardise(self, features: Tensor) -> Tensor:
         """Embeddings of the sound tower, centred and scaled by those of the training sounds."""
@@ -146,8 +166,7 @@ class SimilarityModel(nn.Module, ABC):
 
     def feature_strength(self, images: Images) -> Maps:
         """Channel mean of the stride-32 features, b H/32 W/32: salience, deaf to the sound."""
-        coarse: Tensor = self.image_tower(images)[1]
-        return coarse.mean(1)
+        return self.widen(self.image_tower(images)[1]).mean(1)
 
 
 @dataclass(frozen=True)

@@ -138,11 +138,11 @@ class PixelSound(SimilarityModel):
     def split(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """The same from a normalised log-mel spectrogram, `b 64 frames`."""
         maps = self.sound_tower.maps(log_mel)
-        detail = self.ascent(maps)
+        detail = self.ascent([self.widen(one) for one in maps])
         kind = self.sound_kind(self._standard(self.sound_tower.collapsed(maps[-1])))
         kind = F.interpolate(kind, detail.shape[-1], mode="linear")
         components = shorten(F.relu(detail + kind[:, :, None]), SOUND_SOFTNESS)
-        loud = F.avg_pool2d(loudness(log_mel)[:, None], 2)[:, 0]
+        loud = F.avg_pool2d(loudness(log_mel).to(self.weight.dtype)[:, None], 2)[:, 0]
         return components, loud / loud.sum((1, 2), keepdim=True)
 
     def _standard(self, features: Tensor) -> Tensor:

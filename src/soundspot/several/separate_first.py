@@ -65,7 +65,7 @@ def _groups(model: SharedSpace, scene: Scene, count: int) -> list[BandMask]:
     each = torch.einsum("fc,ct->cft", w, h)
     voices, _ = _hear(model, scene, wiener(scene, each))
     voices = F.normalize(voices, dim=1)
-    centres = weighted_means(voices, each.square().sum((1, 2)), count)
+    centres = weighted_means(voices, each.square().sum((1, 2)).to(voices), count)
     owners = F.one_hot(nearest(voices, centres), count).to(each)
     return wiener(scene, torch.einsum("ck,cft->kft", owners, each))
 

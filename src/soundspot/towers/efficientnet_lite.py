@@ -122,7 +122,7 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features at stride 16 (after block 11, linear) and at stride 32 (after the head)."""
-        x = (images * 255 - 127) / 128
+        x = ((images * 255 - 127) / 128).to(self.stem.weight.dtype)
         x = rectified(self.stem(x))
         for block in self.blocks[:STRIDE_16_BLOCKS]:
             x = block(x)
