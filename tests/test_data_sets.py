@@ -168,13 +168,38 @@ def test_hostile_lists_are_refused(tmp_path, lines, message):
     assert str(caught.value).startswith(str(path))
 
 
-def test_broken_annotations_name_file_and_line(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<a>\n<bbox>", ", line 2: cannot be read as XML"),
+        ("\n<!DOCTYPE a>\n<a/>", ", line 2: declares a document type"),
+        (annotation([[1, 2, 900, 4]]), ": the box [1, 2, 900, 4] lies outside"),
+        (annotation([["x", 2, 3, 4]]), ": a bbox must hold whole numbers"),
+        (annotation([]) + " " * (1 << 20), ": has 1,048,"),
+    ],
+)
+def test_a_broken_annotation_is_one_sample_that_fails(tmp_path, text, reason):
     flickr(tmp_path)
-    path = write(tmp_path, "Annotations/22.xml", "<a>\n<bbox>")
-    samples = open_data(f"flickr_soundnet:{tmp_path}").samples()
-    assert next(samples).id == "11"
-    with pytest.raises(DataError, match=f"^{path}, line 2: cannot be read as XML"):
-        next(samples)
+    path = write(tmp_path, "Annotations/11.xml", text)
+    data = open_data(f"flickr_soundnet:{tmp_path}")
+    first, second = data.samples()
+    assert (first.id, first.annotators, second.broken) == ("11", (), None)
+    assert second.annotators
+    assert first.broken.startswith(str(path))
+    assert reason in first.broken
+    found = data.check()
+    assert found.broken == (first.broken,)
+    assert not found.ok
+    assert found.unjudgeable == ()
+
+
+def test_a_broken_truth_among_others_is_one_sample_that_fails(tmp_path):
+    flickr(tmp_path)
+    write(tmp_path, "boxes.json", {"11": [[0, 0, 9, 9]], "22": [[0, 0, 9]]})
+    samples = open_data(f"flickr_soundnet:{tmp_path}?truth=boxes.json").samples()
+    said = [sample.broken for sample in samples]
+    place = f"{tmp_path / 'boxes.json'}, line 1, entry 2"
+    assert said == [None, f"{place}: a box must be four finite numbers, not [0, 0, 9]"]
 
 
 def test_the_real_flickr_boxes(shared_data, tmp_path):
@@ -258,12 +283,23 @@ def test_vgg_ss_broken(tmp_path):
     write(tmp_path, "twice.json", '[{"file": "a", "class": "", "bbox": []},\n {"file": "a"}]')
     with pytest.raises(DataError, match="line 2, entry 2: the id 'a' was taken by line 1, entry 1"):
         list(open_data(f"vgg_ss:{tmp_path}?truth=twice.json").samples())
-    write(tmp_path, "wrong.json", '[{"file": "a", "class": 3, "bbox": []}]')
-    with pytest.raises(DataError, match="entry 1: 'class' must be a string, not 3"):
-        list(open_data(f"vgg_ss:{tmp_path}?truth=wrong.json").samples())
-    write(tmp_path, "none.json", '[{"file": "a", "class": ""}]')
-    with pytest.raises(DataError, match="entry 1: the key 'bbox' is missing"):
-        list(open_data(f"vgg_ss:{tmp_path}?truth=none.json").samples())
+    write(tmp_path, "nameless.json", '[{"class": "a", "bbox": []}]')
+    with pytest.raises(DataError, match="entry 1: the key 'file' is missing"):
+        list(open_data(f"vgg_ss:{tmp_path}?truth=nameless.json").samples())
+    entries = [
+        {"file": "a", "class": 3, "bbox": []},
+        {"file": "b", "class": ""},
+        {"file": "c", "class": "", "bbox": 5},
+        {"file": "d", "class": "", "bbox": [[0, 0, 7, 1]]},
+        {"file": "e", "class": "bell", "bbox": [[0, 0, 1, 1]]},
+    ]
+    write(tmp_path, "some.json", entries)
+    samples = list(open_data(f"vgg_ss:{tmp_path}?truth=some.json").samples())
+    reasons = ["'class' must be a string", "the key 'bbox'", "'bbox' must be a list", "the box"]
+    for sample, reason in zip(samples, [*reasons, None], strict=True):
+        assert reason is None or f"entry {'abcde'.index(sample.id) + 1}: {reason}" in sample.broken
+    assert samples[-1].broken is None
+    assert samples[-1].boxes == ((0, 0, 1, 1),)
     write(tmp_path, "l.txt", "unknown_000001")
     found = open_data(f"vgg_ss:{tmp_path}?list=l.txt").check()
     assert any("boxes of 'unknown_000001'" in text for text in found.missing)
@@ -405,6 +441,20 @@ def test_is3_a_sample_a_sound_with_masks(tmp_path):
     assert samples[0].mask == tmp_path / "gt_masks/cat_dog_12_cat.jpg"
     assert samples[0].boxes == samples[0].sources == ()
     assert data.check().ok
+
+
+@pytest.mark.parametrize("truth", [[1, 2, 3], [0, 0, 900, 9], None, {"x": 1}])
+def test_a_broken_box_of_a_joint_list_is_one_sample_that_fails(tmp_path, truth):
+    entries = [is3_entry("a_b_1_a", [0, 0, 9, 9]), is3_entry("a_b_1_b", truth)]
+    write(tmp_path, "synthetic3240_bbox.json", [*entries, is3_entry("a_c_2_a", [0, 0, 9, 9])])
+    first, second = open_data(f"is3:{tmp_path}").samples()
+    assert "entry 2: " in first.broken
+    assert second.broken is None
+    alone = list(open_data(f"is3:{tmp_path}?per=sound").samples())
+    assert [sample.broken is not None for sample in alone] == [False, True, False]
+    options = f"list=synthetic3240_bbox.json&truth=boxes&author_root={LYNX}"
+    frames = list(open_data(f"avsbench:{tmp_path}?{options}").samples())
+    assert [sample.broken is not None for sample in frames] == [False, True, False]
 
 
 def test_author_paths(tmp_path):
@@ -567,6 +617,19 @@ def test_music(tmp_path):
     assert data.check().ok
 
 
+def test_a_broken_box_of_music_is_one_sample_that_fails(tmp_path):
+    good = {"file": "abcdefghijk_000_00001.jpg", "bbox": [0, 0, 0.5, 0.5], "class": "flute"}
+    entries = [good, {**good, "file": "abcdefghijk_000_00002.jpg", "bbox": "none"}]
+    write(tmp_path, "music_solo.json", entries)
+    write(tmp_path, "dsol.json", {"v/frame_1/1.jpg": {"bbox": [{"normbox": [0, 0, 1]}]}, "w/2": 3})
+    said = [sample.broken for sample in open_data(f"music:{tmp_path}").samples()]
+    assert said == [None, f"{tmp_path}/music_solo.json, line 1, entry 2: 'bbox' must be a list, "
+                    'not "none"']  # fmt: skip
+    by_dsol = list(open_data(f"music:{tmp_path}?list=dsol.json").samples())
+    assert "four finite numbers" in by_dsol[0].broken
+    assert "must be a JSON object" in by_dsol[1].broken
+
+
 def test_the_real_music_boxes(formats, tmp_path):
     """x, y, w, h: right and bottom come out inside the picture, and no box is empty."""
     for part, name in (("solo", "avgn_music_solo"), ("duet", "avgn_music_duet")):
@@ -596,6 +659,10 @@ def test_vggsound_duet(tmp_path):
     assert right.boxes == ()
     assert (left.image, right.sound) == (tmp_path / f"frames/{A}.jpg", tmp_path / f"audio/{B}.wav")
     assert data.check().ok
+    truth = [{"file": A, "class": "dog", "bbox": 5}, {"file": B, "class": "violin", "bbox": []}]
+    write(tmp_path, "vggss.json", truth)
+    (sample,) = data.samples()
+    assert "entry 1: 'bbox' must be a list" in sample.broken
     write(tmp_path, "vggsound_duet_test.csv", f"{A},dog\n")
     with pytest.raises(DataError, match="line 1: must be CLIP,CLASS,CLIP,CLASS"):
         list(data.samples())

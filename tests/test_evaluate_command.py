@@ -237,6 +237,13 @@ def test_data_sets_are_named_with_their_roots(folder, judged, evaluate, tmp_path
     assert code == 1
     assert "judged 8 of 9 samples" in out
     assert f"not read: {entries[0]['file']}" in out
+    entries[1]["bbox"] = [[0, 0, 9]]
+    (tmp_path / "vggss/vggss.json").write_text(json.dumps(entries))
+    code, out, _ = evaluate(spec, folder / "pairs.jsonl", *PLANTED)
+    assert code == 1
+    assert "judged 7 of 9 samples" in out
+    assert f"not read: {entries[1]['file']}" in out
+    assert "entry 2: a box must be four finite numbers" in " ".join(out.split())
     code, _, err = evaluate(f"{spec}?split=none", *PLANTED)
     assert (code, err.count("\n")) == (2, 1)
 

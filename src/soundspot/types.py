@@ -14,7 +14,7 @@ height (0..1) in manifests and `Sample`; each place says which.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -64,6 +64,8 @@ class Sample:
             source is; a file that is all black says that nothing visible sounds.
         video: the film that picture and sound come from; `image` and `sound` then name it too.
         time: seconds from the film's start at which the picture is taken; None: its middle.
+        broken: why what people said of it cannot be used: whoever judges it fails. (No part of the
+            `repr`, by which a half-done evaluation knows its samples.)
     """
 
     id: str
@@ -78,3 +80,4 @@ class Sample:
     mask: Path | None = None
     video: Path | None = None
     time: float | None = None
+    broken: str | None = field(default=None, repr=False)

@@ -78,6 +78,7 @@ class AVSBench(Dataset):
                 group=one.image.parent.parent.name if self.part == "s4" else None,
                 kind="offscreen" if one.silent else "positive",
                 mask=one.mask,
+                broken=one.broken,
             )
 
     def _from_csv(self, name: str) -> Iterator[Sample]:

@@ -50,7 +50,7 @@ class Check:
         unjudgeable: ids of positives without a usable box or mask; they stay in the list.
         files: different media files that the samples use.
         missing: what is not there, and the first sample that wants it.
-        broken: media files that do not open, with the reason.
+        broken: media files that do not open, and truths that cannot be used, with the reason.
         surplus: media files beside those of the samples that no sample uses.
         oddities: harmless things in lists and truth, by kind, with their places.
     """
@@ -125,7 +125,9 @@ class Checker:
         """Go through all samples; `watch` wraps them, to show progress."""
         for sample in watch(self.data.read(self.notes)):
             self.kinds[sample.kind] += 1
-            if _is_unjudgeable(sample):
+            if sample.broken is not None:
+                self.broken.append(sample.broken)
+            elif _is_unjudgeable(sample):
                 self.unjudgeable.append(sample.id)
             for path, role in _media_of(sample):
                 self._look(path, role, sample.id)

@@ -3,8 +3,8 @@
 A data set is a frozen dataclass: where it lies, and options with defaults. It yields its samples
 in the order of its list, each exactly once. Nothing is skipped in silence: a sample whose media
 are missing is still yielded (whoever reads it finds out, names it and counts it), one whose boxes
-are unusable has none, and no sample ever stands in for another. `check` looks at all of it before
-a long run does.
+are unusable has none, one whose truth is malformed says why (`Sample.broken`), and no sample ever
+stands in for another. `check` looks at all of it before a long run does.
 
     data = open_data("vgg_ss:/data/vggss?split=heard")
     for sample in data.samples(): ...
@@ -61,15 +61,15 @@ class Dataset(ABC):
         """Yield the samples in list order, and note what is odd or missing.
 
         Raises:
-            DataError: a list or the truth is missing or broken; the message names file and line.
+            DataError: a list is missing or broken, or the truth of all; the message names file
+                and line.
         """
 
     def samples(self) -> Iterator[Sample]:
         """Yield the samples one by one, in list order.
 
         Raises:
-            DataError: a list or the truth is missing or broken; samples before the bad line have
-                been yielded by then.
+            DataError: as `read`; samples before the bad line have been yielded by then.
         """
         return self.read(Notes())
 

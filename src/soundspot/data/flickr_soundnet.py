@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,6 +31,7 @@ from soundspot.data.lists import (
     Place,
     checked,
     listed_id,
+    or_broken,
     read_entries,
     read_rows,
 )
@@ -40,6 +42,7 @@ FRAME_SIDE = 256
 """Pixels of the frame that was annotated."""
 
 Boxes = tuple[tuple[Box, ...], ...]
+NOBODY: Boxes = ()
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ class FlickrSoundNet(Dataset):
         for row in rows:
             identity = ids.take(listed_id(row.cells[0], row.place), row.place)
             said = row.cells[1] if len(row.cells) > 1 else ""
+            boxes, broken = or_broken(partial(boxes_of, identity, notes), NOBODY)
             yield Sample(
                 id=identity,
                 image=find_media(self.root / self.images, identity, PICTURES),
                 sound=find_media(self.root / self.sounds, identity, SOUNDS),
-                annotators=boxes_of(identity, notes),
+                annotators=boxes,
                 group=None if not said or said.isdigit() else said,
+                broken=broken,
             )
         if not ids:
             raise DataError(f"{self.root / self.list}: lists no ids; write one a line")

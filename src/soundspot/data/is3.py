@@ -90,4 +90,5 @@ def _sample(identity: str, entries: list[tuple[str | None, Seen]]) -> Sample:
         kind="offscreen" if first.silent else "positive",
         sources=sources if len(sources) > 1 else (),
         mask=first.mask,
+        broken=next((one.broken for _, one in entries if one.broken), None),
     )

@@ -13,9 +13,9 @@ import csv
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from soundspot.errors import DataError
 
@@ -28,6 +28,8 @@ MEDIA_SUFFIXES = frozenset((*PICTURES, *SOUNDS, *VIDEOS, ".xml", ".npy"))
 MAX_ID_BYTES = 200
 """File systems allow 255 bytes a name; the rest is left for a suffix such as `.overlay.png`."""
 UNSAFE_IN_FILE_NAMES = frozenset('<>:"/\\|?*')
+
+T = TypeVar("T")
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -249,6 +251,18 @@ def checked(value: Any, kind: type, what: str, place: Place) -> Any:
 LIST, TEXT = list, str
 """Types of JSON values, for classes that have an option called `list`."""
 _KINDS: dict[type, str] = {str: "string", list: "list", dict: "JSON object"}
+
+
+def or_broken(read: Callable[[], T], nothing: T) -> tuple[T, str | None]:
+    """The truth of one sample; or nothing, and why it cannot be used.
+
+    A list that breaks its format stops a run before it begins. What is wrong with the truth of one
+    sample is that sample's failure alone (`Sample.broken`).
+    """
+    try:
+        return read(), None
+    except DataError as error:
+        return nothing, str(error)
 
 
 def listed_path(text: str, place: Place) -> PurePosixPath:

@@ -33,6 +33,7 @@ from soundspot.data.lists import (
     is_safe,
     listed_id,
     listed_path,
+    or_broken,
     read_entries,
     shown,
     without_suffix,
@@ -44,6 +45,9 @@ PART_DIGITS, FRAME_DIGITS = 3, 5
 """Of VIDEO_PART_FRAME."""
 SOLO_KEYS = (("bbox", "class"),)
 DUET_KEYS = (("bbox_src1", "class_src1"), ("bbox_src2", "class_src2"))
+Keys = tuple[tuple[str, str], ...]
+Found = list[tuple[list[float], str]]
+"""Boxes as they are stored, each with what sounds there."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +81,11 @@ class Music(Dataset):
     def _of_avgn(self, entry: Entry, ids: Ids, notes: Notes) -> Sample:
         identity = listed_id(field(entry.value, "file", TEXT, entry.place), entry.place)
         keys = SOLO_KEYS if self.part == "solo" else DUET_KEYS
-        found = [
-            (
-                field(entry.value, box, LIST, entry.place),
-                field(entry.value, kind, TEXT, entry.place),
-            )
-            for box, kind in keys
-        ]
         return _sample(
             ids.take(identity, entry.place),
             find_media(self.root / self.images, identity, PICTURES),
             self._sound(identity),
-            _sources(found, entry, notes),
+            or_broken(lambda: _sources(_found(entry, keys), entry, notes), ()),
         )
 
     def _sound(self, frame: str) -> Path:
@@ -104,27 +101,36 @@ class Music(Dataset):
         identity = without_suffix("-".join(path.parts))
         if not is_safe(identity):
             raise DataError(f"{entry.place}: {shown(entry.key)} is not safe as an id")
-        found = [
-            (field(one, "normbox", LIST, entry.place), str(one.get("category_id", "")))
-            for one in field(entry.value, "bbox", LIST, entry.place)
-        ]
         return _sample(
             ids.take(identity, entry.place),
             self.root / self.images / path,
             find_media(self.root / self.sounds, path.parts[0], SOUNDS),
-            _sources(found, entry, notes),
+            or_broken(lambda: _sources(_found_by_dsol(entry), entry, notes), ()),
         )
 
 
-def _sources(
-    found: list[tuple[list[float], str]], entry: Entry, notes: Notes
-) -> tuple[Source, ...]:
+def _found(entry: Entry, keys: Keys) -> Found:
+    value, place = entry.value, entry.place
+    return [(field(value, box, LIST, place), field(value, kind, TEXT, place)) for box, kind in keys]
+
+
+def _found_by_dsol(entry: Entry) -> Found:
+    return [
+        (field(one, "normbox", LIST, entry.place), str(one.get("category_id", "")))
+        for one in field(entry.value, "bbox", LIST, entry.place)
+    ]
+
+
+def _sources(found: Found, entry: Entry, notes: Notes) -> tuple[Source, ...]:
     boxes = [(box_from_corner_and_size(v, notes, entry.place), kind) for v, kind in found]
     return tuple(Source(() if box is None else (box,), kind or None) for box, kind in boxes)
 
 
-def _sample(identity: str, image: Path, sound: Path, sources: tuple[Source, ...]) -> Sample:
+def _sample(
+    identity: str, image: Path, sound: Path, truth: tuple[tuple[Source, ...], str | None]
+) -> Sample:
     """One source makes a plain positive, several a mixture."""
+    sources, broken = truth
     several = len(sources) > 1
     return Sample(
         id=identity,
@@ -134,4 +140,5 @@ def _sample(identity: str, image: Path, sound: Path, sources: tuple[Source, ...]
         group=None if several or not sources else sources[0].group,
         kind="mixture" if several else "positive",
         sources=sources if several else (),
+        broken=broken,
     )

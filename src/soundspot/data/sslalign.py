@@ -14,12 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from soundspot.data.boxes import box_from_pixels
 from soundspot.data.check import Notes
 from soundspot.data.dataset import Dataset
-from soundspot.data.lists import TEXT, Ids, Place, field, listed_path, read_entries, shown
+from soundspot.data.lists import (
+    TEXT,
+    Ids,
+    Place,
+    field,
+    listed_path,
+    or_broken,
+    read_entries,
+    shown,
+)
 from soundspot.errors import DataError
 from soundspot.types import Box
 
@@ -32,7 +42,7 @@ EMPTY = [0, 0, 0, 0]
 class Seen:
     """One entry: a picture, a sound, and where it comes from.
 
-    `silent`: its box is four zeros, nothing visible sounds.
+    `silent`: its box is four zeros, nothing visible sounds. `broken`: why its box cannot be used.
     """
 
     place: Place
@@ -40,7 +50,8 @@ class Seen:
     sound: Path
     boxes: tuple[Box, ...]
     mask: Path | None
-    silent: bool
+    silent: bool = False
+    broken: str | None = None
 
 
 def read_seen(data: Dataset, name: str, author_root: str, notes: Notes) -> Iterator[Seen]:
@@ -58,15 +69,15 @@ def read_seen(data: Dataset, name: str, author_root: str, notes: Notes) -> Itera
             for key in ("image", "audio")
         )
         pairs.take(f"{image} with {sound}", place)
-        truth = field(value, "gt_box", object, place)
+        truth = value.get("gt_box")
         if isinstance(truth, str):
             mask = _rerooted(truth, data, author_root, place)
-            yield Seen(place, image, sound, (), mask, silent=False)
+            yield Seen(place, image, sound, (), mask)
         elif truth == EMPTY:
             yield Seen(place, image, sound, (), None, silent=True)
         else:
-            box = box_from_pixels(truth, FRAME_SIDE, notes, place)
-            yield Seen(place, image, sound, () if box is None else (box,), None, silent=False)
+            box, broken = or_broken(partial(box_from_pixels, truth, FRAME_SIDE, notes, place), None)
+            yield Seen(place, image, sound, () if box is None else (box,), None, broken=broken)
     if not pairs:
         raise DataError(f"{listed}: holds no entries")
 

@@ -30,6 +30,7 @@ from soundspot.data.lists import (
     Ids,
     field,
     listed_id,
+    or_broken,
     read_entries,
     read_rows,
 )
@@ -81,12 +82,12 @@ class VggSS(Dataset):
         if self.media == "videos":
             image = sound = video = find_media(self.root / self.videos, identity, VIDEOS)
         boxes: tuple[Box, ...] = ()
-        group = None
+        group = broken = None
         if identity in truth:
-            boxes, group = boxes_and_class(truth[identity], notes)
+            (boxes, group), broken = boxes_and_class(truth[identity], notes)
         else:
             notes.miss(f"{self.root / self.truth}: boxes of {identity!r}", identity)
-        return Sample(identity, image, sound, boxes, group, video=video)
+        return Sample(identity, image, sound, boxes, group, video=video, broken=broken)
 
 
 def read_truth(path: Path) -> dict[str, Entry]:
@@ -105,8 +106,15 @@ def read_truth(path: Path) -> dict[str, Entry]:
     return entries
 
 
-def boxes_and_class(entry: Entry, notes: Notes) -> tuple[tuple[Box, ...], str]:
-    """The usable boxes of an entry, and what sounds."""
+Truth = tuple[tuple[Box, ...], str | None]
+
+
+def boxes_and_class(entry: Entry, notes: Notes) -> tuple[Truth, str | None]:
+    """The usable boxes of an entry, and what sounds; or why there is none of it."""
+    return or_broken(lambda: _boxes_and_class(entry, notes), ((), None))
+
+
+def _boxes_and_class(entry: Entry, notes: Notes) -> Truth:
     found = field(entry.value, "bbox", LIST, entry.place)
     boxes = (box_from_fractions(values, notes, entry.place) for values in found)
     group: str = field(entry.value, "class", TEXT, entry.place)

@@ -53,11 +53,12 @@ class VGGSoundDuet(Dataset):
     def _sample(self, row: Row, ids: Ids, truth: dict[str, Entry], notes: Notes) -> Sample:
         clips = [listed_id(row.cells[column], row.place) for column in (0, 2)]
         identity = ids.take("__".join(clips), row.place)
-        sources = []
+        sources, broken = [], []
         for place, clip in enumerate(clips):
             boxes: tuple[Box, ...] = ()
             if clip in truth:
-                boxes = boxes_and_class(truth[clip], notes)[0]
+                (boxes, _), reason = boxes_and_class(truth[clip], notes)
+                broken += [] if reason is None else [reason]
             else:
                 notes.miss(f"{self.root / self.truth}: boxes of {clip!r}", identity)
             sources.append(
@@ -68,10 +69,10 @@ class VGGSoundDuet(Dataset):
                     image=find_media(self.root / self.images, clip, PICTURES),
                 )
             )
-        return _mixture(identity, tuple(sources))
+        return _mixture(identity, tuple(sources), next(iter(broken), None))
 
 
-def _mixture(identity: str, sources: tuple[Source, ...]) -> Sample:
+def _mixture(identity: str, sources: tuple[Source, ...], broken: str | None) -> Sample:
     image, sound = sources[0].image, sources[0].sound
     if image is None or sound is None:
         raise AssertionError("each clip has a picture and a sound")
@@ -82,6 +83,7 @@ def _mixture(identity: str, sources: tuple[Source, ...]) -> Sample:
         boxes=tuple(box for source in sources for box in source.boxes),
         kind="mixture",
         sources=sources,
+        broken=broken,
     )
 
 

@@ -95,7 +95,9 @@ def locates(sample: Sample) -> bool:
 
 
 def _why_not(sample: Sample) -> str | None:
-    """Why a sample cannot be judged; None where it can."""
+    """Why a sample cannot be judged; None where it can, or fails when it is read."""
+    if sample.broken is not None:
+        return None
     if sample.kind == "mixture":
         known = any(s.boxes or s.mask is not None for s in sample.sources)
         return None if known else "mixtures without sources that have boxes"

@@ -73,9 +73,11 @@ class Reader:
         """Read one sample.
 
         Raises:
-            MediaError: its picture, a mask or a sound of its own cannot be read.
+            MediaError: its picture, a mask, its truth or a sound of its own cannot be read.
         """
         sample = self.plan.samples[number]
+        if sample.broken is not None:
+            raise MediaError(sample.broken)
         seen = _picture_key(sample)
         picture = _kept(self.pictures, PICTURES_KEPT, seen, lambda: picture_of(sample))
         if isinstance(picture, MediaError):
