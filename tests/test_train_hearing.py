@@ -130,11 +130,30 @@ def test_sounds_of_others_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="enough"):
         heard_in(tmp_path, stop=stop).bank()
-    with pytest.raises(TrainingError, match=r"00000000\.safetensors: belongs to other data"):
+    with pytest.raises(TrainingError, match=r"00000000\.safetensors: belongs to other .* --bank"):
         of_others().bank()
     heard_in(tmp_path).bank()
-    with pytest.raises(TrainingError, match=r"sounds.safetensors: belongs to other data"):
+    with pytest.raises(TrainingError, match=r"sounds.safetensors: belongs to other .* --bank"):
         of_others().bank()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_by_its_option(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(TrainingError, match=r"file: cannot be written .* another --bank"):
+        heard_in(tmp_path / "file").bank()
+
+
+def test_a_kept_bank_says_what_it_lacks_and_how_to_mend_it(
+    tmp_path: Path, whole: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard_in(tmp_path).bank()
+    assert "could not be read" not in capsys.readouterr().err
+    (tmp_path / BANK).write_bytes(whole)
+    heard_in(tmp_path).bank()
+    assert capsys.readouterr().err == (
+        f"soundspot: {tmp_path / BANK}: 1 sound could not be read when the others were heard, and "
+        "is left out (4.wav is broken); delete this file to hear all of them again\n"
+    )
 
 
 def test_a_bank_of_an_earlier_version_is_read(tmp_path: Path) -> None:

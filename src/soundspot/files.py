@@ -175,8 +175,12 @@ def _reason(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, option: str = "--out") -> None:
     """Make a run's folder, or say at once that nothing can be kept there.
+
+    Args:
+        folder: to make.
+        option: that names it.
 
     Raises:
         TrainingError: it cannot be written.
@@ -187,5 +191,5 @@ def make_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise TrainingError(
-            f"{folder}: cannot be written ({error.strerror}); choose another --out"
+            f"{folder}: cannot be written ({error.strerror}); choose another {option}"
         ) from None

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from tqdm import tqdm
 
 from soundspot.checkpoint_file import read_header, write_checkpoint
 from soundspot.errors import CheckpointError, SoundspotError, TrainingError
-from soundspot.files import TEMPORARY_PREFIX, make_folder
+from soundspot.files import TEMPORARY_PREFIX, make_folder, one_line
 from soundspot.sound_bank import KIND, Broken, Heard, SoundBank, Sounds, hear, hear_nothing
 from soundspot.training.joining import digest_of, join_parts
 from soundspot.training.keeping import held, sync_folder
@@ -42,6 +43,8 @@ BANK, PARTS = "sounds.safetensors", "sounds.parts"
 PART_KIND = "sound_part"
 PART = 128
 """Recordings of a part: a few seconds of work."""
+OPTION = "--bank (or --out, where there is no --bank)"
+"""What names the folder."""
 DICE = 2
 """Version of the dice by which recordings are varied; parts of another version are refused."""
 Stop = Callable[[str], None]
@@ -110,22 +113,36 @@ class Hearing:
         Raises:
             TrainingError: it is another one.
         """
-        make_folder(self.folder)
+        make_folder(self.folder, OPTION)
         if not self._file.exists():
             return False
-        self._require(self._file, read_header(self._file))
+        header = read_header(self._file)
+        self._require(self._file, header)
+        self._say_what_lacks(header.get("broken", {}))
         shutil.rmtree(self._parts, ignore_errors=True)  # a kill left them behind the finished bank
         return True
 
     def _require(self, path: Path, header: Mapping[str, Any]) -> None:
         if header.get("origin") != self.origin:
             raise TrainingError(
-                f"{path}: belongs to other data or another sound tower; choose another --out"
+                f"{path}: belongs to other data or another sound tower; choose another {OPTION}"
             )
+
+    def _say_what_lacks(self, broken: Broken) -> None:
+        """A recording may have been repaired since; a bank never changes by itself."""
+        if not broken:
+            return
+        count = len(broken)
+        sounds, are = ("sound", "is") if count == 1 else ("sounds", "are")
+        _warn(
+            f"{self._file}: {count:,} {sounds} could not be read when the others were heard, and "
+            f"{are} left out ({one_line(next(iter(broken.values())))}); delete this file to hear "
+            "all of them again"
+        )
 
     def _hold(self, holds: contextlib.ExitStack) -> None:
         """Keep others from hearing into the same folder, and sweep what a kill left half."""
-        make_folder(self._parts)
+        make_folder(self._parts, OPTION)
         holds.enter_context(held(self._parts, "is being heard"))
         for half in self._parts.glob(f"{TEMPORARY_PREFIX}*"):
             half.unlink(missing_ok=True)
@@ -150,7 +167,7 @@ class Hearing:
             elif header.get("origin") != self.origin or header.get("dice") != DICE:
                 raise TrainingError(
                     f"{path}: belongs to other data, another sound tower or another version of "
-                    f"soundspot; choose another --out, or delete {self._parts}"
+                    f"soundspot; choose another {OPTION}, or delete {self._parts}"
                 )
             elif not header.get("rows"):
                 missing.append(number)
@@ -246,3 +263,7 @@ class Hearing:
         except CheckpointError:
             return False
         return "sha256" in header and mine == header
+
+
+def _warn(line: str) -> None:
+    tqdm.write(f"soundspot: {line}", file=sys.stderr)
