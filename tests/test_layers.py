@@ -48,6 +48,7 @@ LAYERS = (
     "benchmark",
     "training",
     "averaging calibrate distill filming train",
+    "filming_sources",
     "commands",
     "cli",
     "__main__",

@@ -17,7 +17,7 @@ import soundfile
 
 from films import GREEN, RATE, RED, SIZE, scene, sound_packets, tones, write_film
 from red_and_green import FACTS, Planted
-from soundspot import film_job
+from soundspot import film_job, filming
 from soundspot.cli import main
 from soundspot.errors import MediaError, OptionError
 from soundspot.film_job import FilmTask
@@ -153,7 +153,7 @@ def assert_same_films(one, two):
 def stops_after(monkeypatch, count, task):
     """Let the job die at its `count`-th line."""
     calls = iter(range(count))
-    line_of = film_job.frame_line
+    line_of = filming.frame_line
 
     def line(moment):
         if next(calls, None) is None:
@@ -161,7 +161,7 @@ def stops_after(monkeypatch, count, task):
         return line_of(moment)
 
     with monkeypatch.context() as patched:
-        patched.setattr(film_job, "frame_line", line)
+        patched.setattr(filming, "frame_line", line)
         with pytest.raises(StoppedError):
             film(task)
 

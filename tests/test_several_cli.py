@@ -14,12 +14,16 @@ from PIL import Image
 import soundspot
 from films import tones, write_film
 from pack_films import make_film
+from soundspot import film_job
 from soundspot.cli import main
 from soundspot.errors import MediaError, OptionError
 from soundspot.facts import Calibration, ModelFacts
-from soundspot.media.video import frame_times, read_info
+from soundspot.filming_sources import film_sources
+from soundspot.media.video import frame_times, frames, read_info
 from soundspot.models.two_tower import TwoTower, TwoTowerConfig
-from soundspot.several.film import film_sources
+from soundspot.several import film
+from soundspot.several.clip import SourcesOfClip
+from soundspot.track_file import read_tracks
 
 RATE = 16_000
 
@@ -110,13 +114,66 @@ def test_a_film_keeps_its_frames_and_names_its_sources(
 ) -> None:
     out = tmp_path / "where.mp4"
     clip = folder / "film.mp4"
+    tracks = tmp_path / "where.jsonl"
     words = ("--sources", "2", "-o", str(out), "--json", "-", "--every", "5")
-    assert locate(folder, str(clip), *words) == 0
+    assert locate(folder, str(clip), *words, "--tracks", str(tracks)) == 0
     told = json.loads(capsys.readouterr().out)["sources"]
     assert [one["source"] for one in told] == [1, 2]
     assert all(0 <= a < b <= 1.2 for one in told for a, b in one["sounds"])
     assert len(frame_times(out)) == len(frame_times(clip))
     assert read_info(out).has_sound
+    kept = read_tracks(tracks)
+    assert kept.header["sources"] == 2
+    assert [line["index"] for line in kept.frames] == list(range(-(-len(frame_times(clip)) // 5)))
+    for line in kept.frames:
+        shown = [one["source"] for one in line["sources"] if one["shown"]]
+        assert sorted(box["id"] for box in line["boxes"]) == shown
+        assert line["visible"] == bool(shown)
+    assert kept.summary is not None
+    spans = {one["source"]: one["sounds"] for one in kept.summary["sources"]}
+    assert spans == {track["id"]: track["intervals"] for track in kept.summary["tracks"]}
+    assert [[[round(v, 3) for v in s] for s in spans[k]] for k in (1, 2)] == [
+        one["sounds"] for one in told
+    ]
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_film_that_was_stopped_goes_on_and_ends_the_same(
+    every: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film_job, "SEGMENT_FRAMES", 4)
+    model = soundspot.load(folder / "toy.safetensors")
+    clip = write_film(tmp_path / "c.mp4", [n / 10 for n in range(19)], wave=tones([], 1.9))
+
+    def run(name: str) -> object:
+        outputs = tmp_path / name / "w.mkv", tmp_path / name / "t.jsonl"
+        return film_sources(
+            clip, model, outputs[0], 2, tracks=outputs[1], every=every, start=0.25, device="cpu"
+        )
+
+    whole = run("whole")
+    located, calls = SourcesOfClip.locate, iter(range(13 // every))
+
+    def locate_once(found: SourcesOfClip, picture: np.ndarray) -> object:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return located(found, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SourcesOfClip, "locate", locate_once)
+        with pytest.raises(KeyboardInterrupt):
+            run("again")
+    assert len(list((tmp_path / "again" / "w.mkv.part").glob("*.nut"))) == 3
+    with pytest.raises(OptionError, match="holds an unfinished film of another clip"):
+        film_sources(clip, model, tmp_path / "again" / "w.mkv", 1, device="cpu")
+    assert run("again") == whole
+    assert sorted(p.name for p in (tmp_path / "again").iterdir()) == ["t.jsonl", "w.mkv"]
+    lines = [(tmp_path / name / "t.jsonl").read_bytes() for name in ("whole", "again")]
+    assert lines[0] == lines[1]
+    films = [frames(tmp_path / name / "w.mkv") for name in ("whole", "again")]
+    for (time_a, a), (time_b, b) in zip(*films, strict=True):
+        assert time_a == time_b
+        assert np.abs(a.astype(int) - b).mean() < 0.5
 
 
 def test_a_stop_behind_the_end_is_the_end(folder: Path) -> None:
@@ -137,7 +194,7 @@ def test_what_becomes_of_the_sound_is_said(
 def test_nothing_is_fitted_before_the_output_is_known_to_work(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("soundspot.several.film.sources_of_clip", None)
+    monkeypatch.setattr(film, "sources_of_clip", None)
     model = soundspot.load(folder / "toy.safetensors")
     for name, error in (("where.avi", OptionError), ("where.mp4", MediaError)):
         (tmp_path / name).mkdir()
@@ -148,7 +205,7 @@ def test_nothing_is_fitted_before_the_output_is_known_to_work(
 
 
 def test_a_long_film_is_to_be_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("soundspot.several.film.LONGEST", 0.5)
+    monkeypatch.setattr(film, "LONGEST", 0.5)
     model = soundspot.load(folder / "toy.safetensors")
     with pytest.raises(OptionError, match=r"at most 0\.5 s at once, and this is 1 s"):
         film_sources(folder / "film.mp4", model)

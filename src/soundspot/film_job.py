@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -27,12 +28,12 @@ from soundspot.media.film_pictures import KEY_EVERY, PictureFile
 from soundspot.media.film_sound import SoundPlan, plan_sound
 from soundspot.media.film_writer import SoundFrom, join, pictures_end
 from soundspot.media.video import VideoInfo
-from soundspot.render_film import Look, Painter, Scale
+from soundspot.render_film import Look
 from soundspot.streaming import HOP, SMOOTH
-from soundspot.track_file import Line, frame_line, summarise, track_text
+from soundspot.track_file import Line, track_text
 
 if TYPE_CHECKING:
-    from soundspot.streaming.moments import Moment
+    from soundspot.media.image import Picture
 
 SEGMENT_FRAMES = KEY_EVERY
 """About ten seconds of film: what a killed job loses at most."""
@@ -108,11 +109,60 @@ class FilmReport:
         }
 
 
-Moments = Callable[[Mapping[str, Any] | None], Iterator["Moment"]]
+class Shown(Protocol):
+    """What is said of one frame."""
+
+    @property
+    def time(self) -> float:
+        """When the frame is shown, in seconds."""
+        ...
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the frame was not judged: the answer is that of one before."""
+        ...
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """From which the rest can be had."""
+        ...
+
+
+T = TypeVar("T", bound=Shown)
+Moments = Callable[[Mapping[str, Any] | None], Iterator[T]]
 """Moments from the beginning, or behind a state."""
 
 
-class FilmJob:
+class Artist(ABC, Generic[T]):
+    """What becomes of moments: pictures of the film, and lines of the track file."""
+
+    @property
+    @abstractmethod
+    def canvas(self) -> tuple[int, int]:
+        """Width and height of the film's pictures."""
+
+    @abstractmethod
+    def see(self, moment: T) -> Callable[[], Picture]:
+        """Note a moment; what it returns draws it, once those before are drawn."""
+
+    @abstractmethod
+    def line(self, moment: T) -> Line:
+        """What the track file says of a judged frame."""
+
+    @abstractmethod
+    def summary(self, lines: Iterator[Line], end: float) -> Line:
+        """What it says of a film that ends at `end` seconds."""
+
+    @abstractmethod
+    def scale(self) -> dict[str, Any]:
+        """What pictures depend on besides their moment, as plain data."""
+
+    @abstractmethod
+    def take_up(self, segment: Segment) -> None:
+        """Go on behind a segment that is done."""
+
+
+class FilmJob(Generic[T]):
     """One film on its way.
 
     Args:
@@ -121,8 +171,7 @@ class FilmJob:
         header: of the track file.
         folder: where segments are kept.
         moments: of the clip.
-        visible: confidence from which on a source is visible.
-        cut: the raw value at which the method's maps are cut; None: unknown.
+        artist: what becomes of them.
     """
 
     def __init__(
@@ -131,17 +180,11 @@ class FilmJob:
         info: VideoInfo,
         header: Line,
         folder: FilmFolder,
-        moments: Moments,
-        *,
-        visible: float,
-        cut: float | None,
+        moments: Moments[T],
+        artist: Artist[T],
     ) -> None:
         self.task, self.info, self.header, self.folder = task, info, header, folder
-        self.moments = moments
-        self.size = info.width, info.height
-        self.span = task.start, min(info.seconds, task.stop or math.inf)
-        scale = Scale.for_cut(cut)
-        self.painter = Painter(task.look, self.size, scale, visible, self.span)
+        self.moments, self.artist = moments, artist
         self.done = self.frames = 0
         self.last = task.start
         self.state: dict[str, Any] | None = None
@@ -168,9 +211,7 @@ class FilmJob:
     def _take_up(self) -> None:
         for segment in self.folder.segments():
             self._count(segment)
-            self.painter.scale = Scale(**segment.scale)
-            for line in segment.lines:
-                self.painter.remember(line["time"], line["confidence"])
+            self.artist.take_up(segment)
 
     def _count(self, segment: Segment) -> None:
         self.done, self.frames = self.done + 1, self.frames + segment.frames
@@ -186,22 +227,23 @@ class FilmJob:
         return whole.broken
 
     def _bar(self, progress: bool) -> tqdm[Any]:
-        expected = max(self.frames, round((self.span[1] - self.span[0]) * self.info.rate))
+        seconds = min(self.info.seconds, self.task.stop or math.inf) - self.task.start
+        expected = max(self.frames, round(seconds * self.info.rate))
         return tqdm(total=expected, initial=self.frames, unit="frame", disable=not progress)
 
-    def _segment(self, moments: Iterator[Moment], bar: tqdm[Any]) -> None:
+    def _segment(self, moments: Iterator[T], bar: tqdm[Any]) -> None:
         lines: list[Line] = []
         count, last = 0, None
         with self._pictures() as pictures:
             for last in moments:
                 if not last.repeated:
-                    lines.append(frame_line(last))
+                    lines.append(self.artist.line(last))
                 if pictures is not None:
-                    pictures.write(last.time, self.painter.see(last))
+                    pictures.write(last.time, self.artist.see(last))
                 count += 1
                 bar.update()
         if last is not None:
-            segment = Segment(lines, last.state, self.painter.scale.json(), count, last.time)
+            segment = Segment(lines, last.state, self.artist.scale(), count, last.time)
             self.folder.finish(self.done, segment)
             self._count(segment)
 
@@ -210,10 +252,9 @@ class FilmJob:
         if self.task.film is None:
             yield None
             return
-        canvas = self.task.look.canvas(self.size)
         with (
             write_beside(self.folder.pictures(self.done)) as beside,
-            PictureFile(beside, canvas, self.info.rate, self.task.start) as pictures,
+            PictureFile(beside, self.artist.canvas, self.info.rate, self.task.start) as pictures,
         ):
             yield pictures
 
@@ -227,7 +268,7 @@ class FilmJob:
 
     def _put_together(self, broken: MediaError | None) -> FilmReport:
         end = self._end(broken)
-        summary = summarise(self._lines(), end)
+        summary = self.artist.summary(self._lines(), end)
         plan = None
         if self.task.film is not None:
             plan = plan_sound(self.task.sound or self.task.clip, self.task.film)
@@ -255,18 +296,18 @@ class FilmJob:
         return SoundFrom(clip, self.task.start, math.inf if whole else end, broken is not None)
 
 
-class _Whole:
+class _Whole(Generic[T]):
     """Moments up to where the clip breaks off; `more` looks one ahead."""
 
-    def __init__(self, moments: Iterator[Moment]) -> None:
+    def __init__(self, moments: Iterator[T]) -> None:
         self._moments = moments
-        self._next: Moment | None = None
+        self._next: T | None = None
         self.broken: MediaError | None = None
 
-    def __iter__(self) -> Iterator[Moment]:
+    def __iter__(self) -> Iterator[T]:
         return self
 
-    def __next__(self) -> Moment:
+    def __next__(self) -> T:
         moment = self._next if self.more() else None
         if moment is None:
             raise StopIteration

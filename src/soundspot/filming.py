@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,19 @@ from soundspot import __version__
 from soundspot.batch import fingerprint
 from soundspot.errors import OptionError
 from soundspot.files import check_writable, require_file
-from soundspot.film_folder import FilmFolder
-from soundspot.film_job import SEGMENT_FRAMES, FilmJob, FilmReport, FilmTask, Moments
+from soundspot.film_folder import FilmFolder, Segment
+from soundspot.film_job import SEGMENT_FRAMES, Artist, FilmJob, FilmReport, FilmTask, Moments
 from soundspot.locating import Locator
 from soundspot.media.film_pictures import ENCODER_OPTIONS
 from soundspot.media.film_writer import check_film_name
 from soundspot.media.video import VideoInfo, read_info
+from soundspot.render_film import Painter, Scale
 from soundspot.streaming import WINDOW, stream
-from soundspot.track_file import VERSION, Line
+from soundspot.track_file import VERSION, Line, frame_line, summarise
 
 if TYPE_CHECKING:
     from soundspot.localize import Method
+    from soundspot.media.image import Picture
     from soundspot.similarity import Similarity
     from soundspot.streaming.moments import Moment
 
@@ -59,28 +62,83 @@ def film_clip(
             other settings in the way.
         MethodError: the method cannot work on this model.
     """
-    outputs = [path for path in (task.film, task.tracks) if path is not None]
-    if task.film is not None:
-        check_film_name(task.film)
-    for path in outputs:
-        if path.resolve() in (task.clip.resolve(), task.sound and task.sound.resolve()):
-            raise OptionError(f"{path}: is read from; write to another file")
-        check_writable(path)
+    check_outputs(task)
     info = read_info(task.clip)
     locator = Locator(model, method, device=device, threshold=task.threshold, visible=task.visible)
     moments = _stream_of(task, locator, device)
     header = _header(task, locator, info)
+    artist = _Heat(task, info, locator)
+    with folder_of(task, settings_of(task, locator, header)) as folder:
+        return FilmJob(task, info, header, folder, moments, artist).run(progress)
+
+
+def check_outputs(task: FilmTask) -> None:
+    """Refuse what cannot be written.
+
+    Raises:
+        OptionError: an output is read from, or has no film's name.
+        MediaError: the disk refuses.
+    """
+    if task.film is not None:
+        check_film_name(task.film)
+    for path in _outputs(task):
+        if path.resolve() in (task.clip.resolve(), task.sound and task.sound.resolve()):
+            raise OptionError(f"{path}: is read from; write to another file")
+        check_writable(path)
+
+
+def _outputs(task: FilmTask) -> list[Path]:
+    return [path for path in (task.film, task.tracks) if path is not None]
+
+
+@contextlib.contextmanager
+def folder_of(task: FilmTask, settings: Mapping[str, Any]) -> Iterator[FilmFolder]:
+    """Where parts of the film are kept: beside its first output.
+
+    Raises:
+        OptionError: there are parts of other settings.
+    """
     with contextlib.ExitStack() as stack:
+        outputs = _outputs(task)
         if outputs:
             beside = outputs[0]
         else:
             beside = Path(stack.enter_context(tempfile.TemporaryDirectory())) / task.clip.name
-        folder = FilmFolder(beside, _settings(task, locator, header))
-        visible, cut = locator.visible, locator.threshold
-        return FilmJob(task, info, header, folder, moments, visible=visible, cut=cut).run(progress)
+        yield FilmFolder(beside, settings)
 
 
-def _stream_of(task: FilmTask, locator: Locator, device: str) -> Moments:
+class _Heat(Artist["Moment"]):
+    """One source: heat over the pictures, boxes with numbers, the curve."""
+
+    def __init__(self, task: FilmTask, info: VideoInfo, locator: Locator) -> None:
+        size, span = (info.width, info.height), (task.start, min(info.seconds, task.stop or inf))
+        self.canvas_size = task.look.canvas(size)
+        scale = Scale.for_cut(locator.threshold)
+        self.painter = Painter(task.look, size, scale, locator.visible, span)
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        return self.canvas_size
+
+    def see(self, moment: Moment) -> Callable[[], Picture]:
+        return self.painter.see(moment)
+
+    def line(self, moment: Moment) -> Line:
+        return frame_line(moment)
+
+    def summary(self, lines: Iterator[Line], end: float) -> Line:
+        return summarise(lines, end)
+
+    def scale(self) -> dict[str, Any]:
+        return self.painter.scale.json()
+
+    def take_up(self, segment: Segment) -> None:
+        self.painter.scale = Scale(**segment.scale)
+        for line in segment.lines:
+            self.painter.remember(line["time"], line["confidence"])
+
+
+def _stream_of(task: FilmTask, locator: Locator, device: str) -> Moments[Moment]:
     def moments(resume: Mapping[str, Any] | None) -> Iterator[Moment]:
         return stream(
             task.clip,
@@ -126,7 +184,7 @@ def _header(task: FilmTask, locator: Locator, info: VideoInfo) -> Line:
     }
 
 
-def _settings(task: FilmTask, locator: Locator, header: Line) -> dict[str, Any]:
+def settings_of(task: FilmTask, locator: Locator, header: Line) -> dict[str, Any]:
     """All that the parts of a film depend on."""
     inputs = [path for path in (task.clip, task.sound) if path is not None]
     return {

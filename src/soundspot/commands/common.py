@@ -82,6 +82,21 @@ def refuse_overwriting(outputs: Iterable[str | None], inputs: Iterable[str | Pat
         taken.add(Path(name).resolve())
 
 
+def require_film_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse a video of which nothing is to be written.
+
+    Raises:
+        OptionError: saying what could be.
+    """
+    if not (arguments.output or arguments.tracks or arguments.json):
+        raise OptionError(
+            f"{arguments.input} is a video: say what to write: -o FILM.mp4, --tracks FILE.jsonl or "
+            "--json FILE"
+        )
+    if arguments.tracks == "-":
+        raise OptionError("--tracks -: give a file; --json - prints the summary")
+
+
 def say_what_is_encoded_again(sound: str | Path, film: str | Path) -> None:
     """One line where a film cannot hold its sound as it is: never in silence."""
     from soundspot.media.film_sound import plan_sound

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from soundspot.commands.common import (
     load_model,
     refuse_overwriting,
+    require_film_outputs,
     say_what_is_encoded_again,
     write_json,
 )
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from soundspot.several import SourceResult
 
 OPTIONS = {"sources", "approach", "listen"}
-VIDEO_OPTIONS = {"sources", "output", "json", "start", "stop", "every"}
+VIDEO_OPTIONS = {"sources", "output", "json", "tracks", "start", "stop", "every"}
 """Of a video, those that several sources take."""
 MOST = 4
 
@@ -100,15 +101,15 @@ def run_video(arguments: argparse.Namespace, options: set[str]) -> int:
         if getattr(arguments, name) is not None:
             typed = name if name == "sound" else f"--{name.replace('_', '-')}"
             raise OptionError(f"{typed} does not go with --sources of a video")
-    if not (arguments.output or arguments.json):
-        raise OptionError(f"{arguments.input} is a video: say what to write: -o FILM.mp4 or --json")
+    require_film_outputs(arguments)
     sources = number(arguments.sources)
-    refuse_overwriting([arguments.output, arguments.json], (arguments.input, arguments.model))
+    outputs = arguments.output, arguments.tracks, arguments.json
+    refuse_overwriting(outputs, (arguments.input, arguments.model))
     if arguments.json not in (None, "-"):
         check_writable(arguments.json)
     if arguments.output:
         say_what_is_encoded_again(arguments.input, arguments.output)
-    from soundspot.several.film import film_sources
+    from soundspot.filming_sources import film_sources
 
     found = film_sources(
         arguments.input,
@@ -116,6 +117,7 @@ def run_video(arguments: argparse.Namespace, options: set[str]) -> int:
         arguments.output,
         sources,  # type: ignore[arg-type]
         arguments.method,
+        tracks=arguments.tracks,
         every=1 if arguments.every is None else arguments.every,
         start=arguments.start or 0.0,
         stop=arguments.stop,
@@ -124,9 +126,9 @@ def run_video(arguments: argparse.Namespace, options: set[str]) -> int:
     )
     if arguments.json:
         write_json(arguments.json, {"sources": [one.json() for one in found]})
-    drawn = f"\ndrawn in {arguments.output}" if arguments.output else ""
-    text = "\n".join(map(str, found))
-    print(text + drawn, file=sys.stderr if arguments.json == "-" else sys.stdout)
+    written = [f"written: {path}" for path in (arguments.output, arguments.tracks) if path]
+    text = "\n".join([*map(str, found), *written])
+    print(text, file=sys.stderr if arguments.json == "-" else sys.stdout)
     return 0
 
 

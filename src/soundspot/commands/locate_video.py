@@ -12,6 +12,7 @@ from soundspot.commands.common import (
     CUTS,
     load_model,
     refuse_overwriting,
+    require_film_outputs,
     say_what_is_encoded_again,
     write_json,
 )
@@ -98,13 +99,7 @@ def _verdict(report: FilmReport) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse, before any work is done, what cannot be written."""
-    if not (arguments.output or arguments.tracks or arguments.json):
-        raise OptionError(
-            f"{arguments.input} is a video: say what to write: -o FILM.mp4, --tracks FILE.jsonl or "
-            "--json FILE"
-        )
-    if arguments.tracks == "-":
-        raise OptionError("--tracks -: give a file; --json - prints the summary")
+    require_film_outputs(arguments)
     for name in LOOK:
         if getattr(arguments, name) is not None and not arguments.output:
             raise OptionError(f"--{name.replace('_', '-')} changes how a film looks; it needs -o")
