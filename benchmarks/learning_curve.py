@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ import numpy as np
 from tqdm import tqdm
 
 import soundspot
+from one_line_errors import one_line_errors
 from soundspot import metrics
 from soundspot.data.pairs import read_pairs
-from soundspot.errors import SoundspotError
 from soundspot.files import write_beside
 from soundspot.locating import Locator
 from soundspot.maps import resize_map
@@ -52,16 +51,13 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="judge so many pairs only, to try it out")
     arguments = parser.parse_args()
     keep_freed()
-    try:
+    with one_line_errors("learning_curve"):
         pairs = _one_clip(list(soundspot.read_manifest(arguments.validate)))[: arguments.most]
         rows = [
             _part(arguments, pairs, kind, share)
             for share in SHARES
             for kind in ("images", "sounds")[: 2 if share < 1 else 1]
         ]
-    except SoundspotError as error:
-        print(f"learning_curve: {error}", file=sys.stderr)
-        sys.exit(2)
     print(f"{len(pairs)} pairs; share of IoU >= 0.5 / AUC / pointing, and share where heard\n")
     print("| pictures | sounds | own map | heard | default method | heard |")
     print("|---|---|---|---|---|---|")

@@ -21,6 +21,7 @@ import torch
 
 import paper_figure
 import soundspot
+from one_line_errors import one_line_errors
 from paper_measure import FULL, PICTURES, QUICK, Plan, heard_by_all, measure
 from paper_page import Run, document
 from paper_scores import OWN, one_clip, positives, readable, refusals, subset
@@ -39,11 +40,8 @@ def main() -> None:
     """Measure, print and write."""
     arguments = _arguments()
     keep_freed()
-    try:
+    with one_line_errors("paper_table"):
         text = _run(arguments)
-    except SoundspotError as error:
-        print(f"paper_table: {error}", file=sys.stderr)
-        sys.exit(2)
     print(text)
 
 

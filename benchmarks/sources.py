@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import soundspot
+from one_line_errors import one_line_errors
 from soundspot import metrics
 from soundspot.data import open_data
 from soundspot.errors import SoundspotError
@@ -87,11 +87,8 @@ def main() -> None:
     add("--max", type=int, help="scenes, to try")
     arguments = parser.parse_args()
     keep_freed()
-    try:
+    with one_line_errors("sources"):
         _run(arguments)
-    except SoundspotError as error:
-        print(f"sources: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _run(arguments: argparse.Namespace) -> None:

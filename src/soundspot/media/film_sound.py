@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from ..errors import MediaError
 from ..files import one_line, require_file
 from .decoders.blocks import SLACK_SECONDS
-from .decoders.ffmpeg import LONGEST_PAUSE_SECONDS, READABLE, open_media, what_instead
+from .decoders.ffmpeg import LONGEST_PAUSE_SECONDS, open_sound
 
 IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
 """FFmpeg's names of codings that players find in an mp4."""
@@ -143,23 +143,25 @@ def sound_packets(
 
 @contextlib.contextmanager
 def _opened(clip: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, AudioStream | None]]:
-    file, name = require_file(clip), one_line(clip)
-    try:
-        container = open_media(file)
-    except (av.FFmpegError, ValueError) as error:
-        raise MediaError(f"{name} {what_instead(file)}; give {READABLE}") from error
-    with container:
+    with open_sound(require_file(clip), one_line(clip)) as container:
         stream = container.streams.best("audio")
         yield container, stream if isinstance(stream, AudioStream) else None
 
 
-def _demuxed(container: InputContainer, stream: AudioStream, name: str) -> Iterator[AnyPacket]:
+@contextlib.contextmanager
+def _said_of(name: str) -> Iterator[None]:
+    """Turn what FFmpeg complains of while it reads into one line."""
     try:
+        yield
+    except av.FFmpegError as error:
+        raise MediaError(f"{name}: its sound is damaged or cut short; save it again") from error
+
+
+def _demuxed(container: InputContainer, stream: AudioStream, name: str) -> Iterator[AnyPacket]:
+    with _said_of(name):
         for packet in container.demux(stream):
             if packet.pts is not None and packet.size:
                 yield packet
-    except av.FFmpegError as error:
-        raise MediaError(f"{name}: its sound is damaged or cut short; save it again") from error
 
 
 def _shifted(
@@ -223,12 +225,10 @@ def _aac(out: OutputContainer, stream: AudioStream) -> AudioStream:
 
 
 def _decoded(container: InputContainer, stream: AudioStream, name: str) -> Iterator[AudioFrame]:
-    try:
+    with _said_of(name):
         for frame in container.decode(stream):
             if isinstance(frame, AudioFrame) and frame.samples:
                 yield frame
-    except av.FFmpegError as error:
-        raise MediaError(f"{name}: its sound is damaged or cut short; save it again") from error
 
 
 def _encoded(

@@ -45,14 +45,22 @@ def open_media(file: Path) -> InputContainer:
     )
 
 
-def ffmpeg_blocks(file: Path, name: str, after: float) -> Iterator[Block]:
-    """The blocks of a file's best sound track, from `after` seconds or earlier."""
+def open_sound(file: Path, name: str) -> InputContainer:
+    """Open a file whose sound is wanted.
+
+    Raises:
+        MediaError: FFmpeg cannot read it.
+    """
     # PyAV keeps FFmpeg's log off the terminal unless the user turns it on
     try:
-        container = open_media(file)
+        return open_media(file)
     except (av.FFmpegError, ValueError) as error:
-        raise MediaError(f"{name} {what_instead(file)}; give {READABLE}") from error
-    with container:
+        raise MediaError(f"{name} {_what_instead(file)}; give {READABLE}") from error
+
+
+def ffmpeg_blocks(file: Path, name: str, after: float) -> Iterator[Block]:
+    """The blocks of a file's best sound track, from `after` seconds or earlier."""
+    with open_sound(file, name) as container:
         stream = container.streams.best("audio")
         if not isinstance(stream, AudioStream):
             what = "is a video without a sound track" if container.streams.video else "has no sound"
@@ -152,7 +160,7 @@ def _declared_seconds(container: InputContainer, stream: AudioStream, file: Path
     return float(stream.duration * stream.time_base)
 
 
-def what_instead(file: Path) -> str:
+def _what_instead(file: Path) -> str:
     """Say what a file is that no decoder opens."""
     what = what_is(file)
     if what is None:
