@@ -44,7 +44,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -61,6 +61,19 @@ INDEX_BYTES, LISTED_BYTES, PRINT_BYTES, CATALOGUE_BYTES = 34, 1000, 50, 230
 """In an index and in the packer's memory, a sample; in `shards.json`, a shard."""
 BANK_BYTES = 7 * 512 * 4
 """Of a heard sound: as it is and six times varied."""
+COMPARED = {
+    "feed": ("training from shards, over the step on batches in memory", 0.9, True),
+    "ranks memory": ("two CPU ranks over one, batches in memory", 1.6, True),
+    "ranks shards": ("two CPU ranks over one, from shards", 1.6, True),
+    "ranks ceiling": ("two processes with half a batch each that exchange nothing", 2.0, True),
+    "memory": ("peak memory with 160,000 samples, over 20,000", 1.0, False),
+    "index": ("the rate under 1 thousand index entries, over 1 million", 1.0, False),
+}
+"""Of `train_throughput.py`: what is compared, what is wanted, and whether more is better."""
+NOISE = 0.05
+"""By which a ratio that should be 1 may differ."""
+FASTER = 3.0
+"""Times the rate of peers' loader that is wanted."""
 HEARD = "heard_"
 """Before the name of a rate: the same of a step whose sounds were heard before."""
 PER_SHARD = 1000
@@ -358,6 +371,36 @@ def _wants(gpu_rate: float, rates: Mapping[str, float], machines: Machines) -> s
     return f"{cores:.0f} | {samples:,.0f} | {read / 1e6:,.0f} | {256 * read / 1e9:.0f}"
 
 
+def machine(ratios: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """What was compared side by side; what falls short is bold."""
+    yield "| | wanted | by the clock | by processor time |"
+    yield "|---|---|---|---|"
+    for name, (what, wanted, more_is_better) in COMPARED.items():
+        wall, cpu = ratios.get(name, (math.nan, math.nan))
+        short = wall < wanted if more_is_better else wall > wanted + NOISE
+        yield f"| {what} | {wanted:g} | {_bold(wall, short)} | {cpu:.2f} |"
+
+
+def loaders(ratios: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """Samples a second over those of peers' loader: our ways down, peers' files across."""
+    cells: dict[str, dict[str, float]] = {}
+    for name, (wall, _) in ratios.items():
+        if name.startswith("loader: "):
+            files, way = name.removeprefix("loader: ").split(": ")
+            cells.setdefault(way, {})[files] = wall
+    columns = next(iter(cells.values()), {})
+    yield "| | " + " | ".join(columns) + " |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for way, row in cells.items():
+        yield (
+            f"| {way} | " + " | ".join(_bold(wall, wall >= FASTER) for wall in row.values()) + " |"
+        )
+
+
+def _bold(value: float, bold: bool) -> str:
+    return f"**{value:.2f}**" if bold else f"{value:.2f}"
+
+
 def shuffles(largest: int) -> Iterator[str]:
     """The table of `mixing`."""
     yield (
@@ -414,12 +457,14 @@ def main() -> None:
         parser.add_argument(option, type=type(field.default), default=field.default)
     told = parser.parse_args()
     machines = Machines(**{f.name: getattr(told, f.name) for f in fields(Machines)})
-    rates = json.loads(told.rates.read_text()) if told.rates else {}
+    found = json.loads(told.rates.read_text()) if told.rates else {}
+    rates, ratios = found.get("rates", {}), found.get("ratios", {})
     if not (rates or told.simulate):
         parser.error("give --rates FILE (of train_throughput.py), --simulate, or both")
     parts: dict[str, Iterator[str]] = {}
     if rates:
         parts = {f.__name__: f(rates, machines) for f in (inputs, packing, steps, heard)}
+        parts |= {f.__name__: f(ratios) for f in (machine, loaders)}
     if told.simulate:
         parts["shuffles"] = shuffles(told.count)
         parts["failures"] = failures(rates.get("checkpoint_s", 1.0), machines)

@@ -53,7 +53,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ from soundspot.shards.format import SOUNDS
 from soundspot.shards.options import PackOptions, SoundFormat
 from soundspot.shards.packing import pack
 from soundspot.shards.sources import Entry, Source, open_source
-from soundspot.sound_bank import SoundBank, hear_all
+from soundspot.sound_bank import SoundBank, bank_of
 from soundspot.training.computing import Computing
 from soundspot.training.feeding import Feed
 from soundspot.training.learning import Learner, heard
@@ -104,6 +104,17 @@ SPIN = "import time; e = time.time() + 1.5\nwhile time.time() < e: pass\nprint(t
 T = TypeVar("T")
 
 
+class Ratio(NamedTuple):
+    """Of two rates."""
+
+    wall: float
+    cpu: float
+
+    def __str__(self) -> str:
+        """Both, for people."""
+        return f"{self.wall:.2f} by the clock, {self.cpu:.2f} by processor time"
+
+
 @dataclass
 class Clock:
     """Wall and processor seconds of rounds."""
@@ -118,13 +129,13 @@ class Clock:
         self.wall.append(time.perf_counter() - wall)
         self.cpu.append(_cpu() - cpu)
 
-    def over(self, other: Clock) -> str:
+    def over(self, other: Clock) -> Ratio:
         """How many times the rate of another, which had the same to do."""
         wall, cpu = (
             statistics.median(theirs / own for own, theirs in zip(mine, its, strict=True))
             for mine, its in ((self.wall, other.wall), (self.cpu, other.cpu))
         )
-        return f"{wall:.2f} by the clock, {cpu:.2f} by processor time"
+        return Ratio(wall, cpu)
 
 
 def main() -> None:
@@ -151,7 +162,8 @@ def main() -> None:
             items[name](place)
         if told.rates:
             rates(place, told.films)
-            told.rates.write_text(json.dumps(place.rates, indent=1) + "\n")
+            found = {"rates": place.rates, "ratios": place.ratios}
+            told.rates.write_text(json.dumps(found, indent=1) + "\n")
     print(f"cores free afterwards: {free_cores():.2f} of two")
 
 
@@ -166,7 +178,9 @@ class Place:
     """
 
     def __init__(self, folder: Path, data: str | None, count: int, rounds: int) -> None:
-        self.folder, self.rounds, self.rates = folder, rounds, dict[str, float]()
+        self.folder, self.rounds = folder, rounds
+        self.rates: dict[str, float] = {}
+        self.ratios: dict[str, Ratio] = {}
         if data and any(Path(data).glob("*.mp4")):
             data = str(extract_pairs(folder / "extracted", Path(data)))
         whole = open_source(data or make_pairs(folder / "made", count))
@@ -196,7 +210,8 @@ def feed(place: Place) -> None:
         own.time(partial(waits.extend, learned(learner, stream, source)))
     samples = STEPS * OPTIONS.scenes
     place.rates["step_scene_s"] = statistics.median(in_memory.cpu) / samples
-    print(f"feed: training from shards has {own.over(in_memory)}, of the rate in memory;")
+    place.ratios["feed"] = own.over(in_memory)
+    print(f"feed: training from shards has {place.ratios['feed']}, of the rate in memory;")
     print(f"  a step waits {statistics.median(waits) * 1e3:.1f} ms for its batch (median)")
 
 
@@ -245,7 +260,8 @@ def loader(place: Place) -> None:
         place.rates[f"peer_sample_s, {name}"] = statistics.median(clocks[name].cpu) / count
         print(f"loader: times the rate of peers ({name}; ours hears as many seconds)")
         for way, clock in own[seconds].items():
-            print(f"    {way}: {clock.over(clocks[name])}")
+            ratio = place.ratios[f"loader: {name}: {way}"] = clock.over(clocks[name])
+            print(f"    {way}: {ratio}")
 
 
 HEARD = "all our work, sounds heard before"
@@ -347,6 +363,7 @@ def ranks(place: Place) -> None:
 
     for job in ("memory", "shards"):
         wall, cpu = (over((1, job), (2, job), key) for key in ("wall", "cpu"))
+        place.ratios[f"ranks {job}"] = Ratio(wall, cpu)
         got = statistics.median(b["cpu"] / b["wall"] for b in found[2, job])
         print(
             f"ranks: two have {wall:.2f} times the rate of one by the clock, {cpu:.2f} by processor"
@@ -354,6 +371,7 @@ def ranks(place: Place) -> None:
         )
     place.rates["two_ranks_cpu_ratio"] = over((1, "memory"), (2, "memory"), "cpu")
     ceiling = over((1, "memory"), (2, "share"))
+    place.ratios["ranks ceiling"] = Ratio(ceiling, over((1, "memory"), (2, "share"), "cpu"))
     print(f"  two that take the same halves and exchange nothing: {ceiling:.2f}, the ceiling;")
     print(f"  two ranks have {over((2, 'share'), (2, 'memory')):.2f} of it")
     print(f"  one step is {over((1, 'memory'), (1, 'share')):.2f} times as long as that of a half")
@@ -433,7 +451,9 @@ def memory(place: Place) -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
         peaks[count] = json.loads(done.stdout)["mib"]
     sizes = ", ".join(f"{count:,} samples {mib:.0f} MiB" for count, mib in peaks.items())
-    print(f"memory: {peaks[EIGHT] / peaks[ONCE]:.3f} ({sizes})")
+    ratio = peaks[EIGHT] / peaks[ONCE]
+    place.ratios["memory"] = Ratio(ratio, ratio)
+    print(f"memory: {ratio:.3f} ({sizes})")
 
 
 def memory_job(told: str) -> dict[str, float]:
@@ -460,7 +480,8 @@ def index(place: Place) -> None:
                 made[count].cpu += making.cpu
                 clocks[count].wall.append(making.wall[0] + whole.wall[0])
                 clocks[count].cpu.append(making.cpu[0] + whole.cpu[0])
-    print(f"index: a step under {LARGE:,} entries takes {clocks[SMALL].over(clocks[LARGE])}")
+    place.ratios["index"] = clocks[SMALL].over(clocks[LARGE])
+    print(f"index: a step under {LARGE:,} entries takes {place.ratios['index']}")
     print(f"  of the time under {SMALL:,}; making its batch {made[SMALL].over(made[LARGE])}")
 
 
@@ -551,7 +572,7 @@ def started(
 
 def heard_bank(model: SimilarityModel, shards: Shards) -> SoundBank:
     """A few sounds."""
-    return hear_all(model.sound_tower.eval(), (wave_of(shards.raw(i)) for i in range(HEARD_SOUNDS)))
+    return bank_of(model.sound_tower.eval(), (wave_of(shards.raw(i)) for i in range(HEARD_SOUNDS)))
 
 
 def free_cores() -> float:

@@ -78,6 +78,19 @@ def test_sounds_that_were_heard_before_are_not_read() -> None:
     assert rows[1] == "| 1,000,000 | 11.1 | 14.3 |"
 
 
+def test_what_was_compared_says_what_falls_short() -> None:
+    rows = list(scaling.machine({"feed": [0.85, 0.9], "memory": [1.02, 1.02]}))
+    assert rows[2].endswith("| 0.9 | **0.85** | 0.90 |")
+    assert rows[6].endswith("| 1 | 1.02 | 1.02 |")
+    assert rows[7].endswith("| nan | nan |")
+    ratios = {"loader: small, 3 s: ours": [3.1, 3], "loader: large: ours": [2.9, 3]}
+    assert list(scaling.loaders(ratios)) == [
+        "| | small, 3 s | large |",
+        "|---|---|---|",
+        "| ours | **3.10** | 2.90 |",
+    ]
+
+
 def test_the_tables_have_a_row_for_each() -> None:
     lines = list(scaling.costs(RATES, MACHINES))
     assert sum(line.startswith("| 144,000") for line in lines) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import tarfile
 import wave
@@ -18,11 +19,12 @@ from hypothesis import strategies as st
 
 from small_shards import SIZES, flac, flip, look, noise, old_shards, small_shards
 from soundspot.cli import main
-from soundspot.errors import MediaError
+from soundspot.errors import DataError, MediaError
 from soundspot.shards import RawPictures, RawSample, Shards
 from soundspot.shards.format import BLOCK, BrokenTarError, head_of
 from soundspot.shards.index import index_bytes, open_index
 from soundspot.shards.info import describe
+from soundspot.shards.options import SoundFormat
 from soundspot.shards.several import open_shards
 from soundspot.shards.sounds import decoded, encoded
 
@@ -210,18 +212,57 @@ def test_what_is_no_wave_file_is_refused() -> None:
             decoded(buffer.getvalue(), "wav")
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_and_empty_sounds_are_refused_in_equal_words(
+    name: SoundFormat,
+) -> None:
+    """A finished bank of sounds holds these words, and is the same to the byte."""
+    with pytest.raises(ValueError, match=r"no samples|is no FLAC"):
+        decoded(encoded(noise(0)[:0], 8000, name), name)
+    whole, rng = encoded(noise(0), 8000, name), np.random.default_rng(0)
+    said = set[str]()
+    for _ in range(300):
+        content = bytearray(whole)
+        content[rng.integers(60)] ^= 1 << rng.integers(8)
+        try:
+            decoded(bytes(content), name)
+        except ValueError as error:
+            said.add(str(error))
+    assert said
+    assert not any("0x" in words for words in said)
+
+
 def test_the_format_is_said_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = small_shards(tmp_path / "wav", "wav")
     assert main(["data", "info", str(folder)]) == 0
     said = capsys.readouterr().out
     assert "sound=wav" in said
     assert "sounds: wav (10)" in said
+    assert "format: version 2; settings: " in said
     assert look(folder).ok
     text = (folder / "shards.json").read_text()
     (folder / "shards.json").write_text(text.replace('"sound": "wav"', '"sound": "flac"'))
     found = look(folder)
     assert found.whole == 0
     assert found.wrong[0].endswith("sample 000000000: its sound is wav, shards.json says flac")
+
+
+def test_an_index_that_points_behind_all_files_is_damaged(folder: Path) -> None:
+    path = folder / "shard-000001.idx"
+    far = open_index(path).place(0)._replace(offset=2**63)
+    path.write_bytes(index_bytes([far], ["000000005"]))
+    with pytest.raises(MediaError, match="is damaged"):
+        open_index(path)
+    assert Shards.open(folder).raw(5).key == "000000005"
+
+
+@pytest.mark.parametrize("settings", ["[]", "null", '"x"'])
+def test_settings_that_are_none_are_damage(folder: Path, settings: str) -> None:
+    path = folder / "shards.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "settings": json.loads(settings)}))
+    with pytest.raises(DataError, match=r"shards\.json is damaged \(settings, counts"):
+        Shards.open(folder)
 
 
 def test_an_index_with_wrong_heads_is_found(folder: Path) -> None:

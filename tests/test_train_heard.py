@@ -16,9 +16,10 @@ from soundspot.errors import MediaError, OptionError, TrainingError
 from soundspot.heard_batches import HeardBatches, sounds_in
 from soundspot.models import MODELS
 from soundspot.options import Handling, TrainOptions
+from soundspot.pair_batches import JITTER
 from soundspot.shards import Shards
 from soundspot.shards.reader import RawSample
-from soundspot.sound_bank import SoundBank, hear, hear_all, hear_nothing
+from soundspot.sound_bank import SoundBank, bank_of, hear, hear_nothing
 from soundspot.towers.logmel_cnn import LogMelCNN
 from soundspot.train import train
 from soundspot.training import identity
@@ -50,7 +51,7 @@ def tower() -> LogMelCNN:
 @pytest.fixture(scope="module")
 def bank(shards: Path, tower: LogMelCNN) -> SoundBank:
     sounds = sounds_in(Shards.open(shards))
-    return hear_all(tower, map(sounds.read, range(len(sounds))))
+    return bank_of(tower, map(sounds.read, range(len(sounds))))
 
 
 def test_a_region_gets_what_was_heard_of_its_sample(shards: Path, bank: SoundBank) -> None:
@@ -162,11 +163,55 @@ def test_every_model_trains_or_says_why_not(
 ) -> None:
     options = replace(OPTIONS, steps=1, blocks=2)
     if name in {"clusters", "pixel_sound"}:
-        with pytest.raises(OptionError, match="learns from waveforms, which --hear-all leaves"):
+        with pytest.raises(OptionError, match="which --hear-all leaves unread; give --no-hear-all"):
             train(shards, tmp_path, options, model=name, **kept)
         return
     path = train(shards, tmp_path, options, model=name, **kept)
     assert all(bool(torch.isfinite(t).all()) for t in load_file(path).values())
+
+
+def test_noise_is_that_of_all_sounds_in_any_order(shards: Path, bank: SoundBank) -> None:
+    """Sounds that lie beside each other may be alike: the deviation is that of all of them."""
+    few = torch.cat([torch.full((2000, 512), value) for value in (0.0, 1.0)])
+    known = SoundBank(few, bank.views, bank.empty)
+    batches = HeardBatches(Shards.open(shards), known, OPTIONS, {})
+    assert batches.jitter == pytest.approx(JITTER * 0.5, rel=0.01)
+
+
+def test_folders_in_another_order_share_a_bank(kept: dict[str, Any], tmp_path: Path) -> None:
+    folders = [plant_shards(tmp_path / f"part{i}", 4 + 2 * i, shards=1) for i in range(2)]
+    alone = {**kept, "bank": tmp_path / "bank"}
+    options = replace(OPTIONS, steps=1)
+    first = load_file(train(folders, tmp_path / "a", options, **alone))
+    heard = (tmp_path / "bank" / "sounds.safetensors").stat().st_mtime_ns
+    again = load_file(train(folders[::-1], tmp_path / "b", options, **alone))
+    assert (tmp_path / "bank" / "sounds.safetensors").stat().st_mtime_ns == heard
+    assert all(torch.equal(again[name], first[name]) for name in first)
+
+
+def test_a_strict_run_refuses_a_bank_that_lacks_sounds(
+    kept: dict[str, Any], tmp_path: Path
+) -> None:
+    root = plant_shards(tmp_path / "shards", COUNT)
+    tar = root / "shard-000000.tar"
+    content = bytearray(tar.read_bytes())
+    content[3000:3400] = bytes(400)
+    tar.write_bytes(content)
+    alone, options = {**kept, "bank": tmp_path}, replace(OPTIONS, steps=1)
+    train(root, tmp_path / "run", options, **alone)
+    with pytest.raises(MediaError, match="was made without it: mend it, and delete that file"):
+        train(root, tmp_path / "strict", options, **alone, handling=Handling(strict=True))
+
+
+def test_old_shards_are_read_whole_and_that_is_said(
+    kept: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = plant_shards(tmp_path / "shards", 4)
+    path = root / "shards.json"
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
+    options = replace(OPTIONS, steps=1)
+    train(root, tmp_path / "run", options, **{**kept, "bank": tmp_path})
+    assert "soundspot: shards of version 1 are read whole" in capsys.readouterr().err
 
 
 def test_a_bank_of_few_is_not_one_of_all(

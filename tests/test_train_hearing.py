@@ -23,7 +23,7 @@ from soundspot.checkpoint import write_checkpoint
 from soundspot.checkpoint_file import read_header
 from soundspot.errors import MediaError, TrainingError
 from soundspot.ranks import Ranks
-from soundspot.sound_bank import AT_ONCE, TENSORS, VIEWS, SoundBank, Sounds, hear, hear_all
+from soundspot.sound_bank import AT_ONCE, TENSORS, VIEWS, SoundBank, Sounds, bank_of, hear
 from soundspot.towers.logmel_cnn import LogMelCNN
 from soundspot.training import hearing
 from soundspot.training.hearing import BANK, PARTS, Hearing
@@ -90,7 +90,7 @@ def test_the_bank_holds_what_was_heard_and_is_mapped(tmp_path: Path, whole: byte
     assert broken == {"4.wav": "4.wav is broken"}
     assert [path.name for path in tmp_path.iterdir()] == [BANK]
     waves = [read(i) for i in range(COUNT) if i != BROKEN]
-    known = hear_all(tower(), waves)
+    known = bank_of(tower(), waves)
     torch.testing.assert_close(bank.whole, known.whole, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(bank.empty, known.empty)
     stored = load_file(tmp_path / BANK)

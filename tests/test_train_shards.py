@@ -25,7 +25,7 @@ from soundspot.recipes import read_config
 from soundspot.shard_batches import samples_before
 from soundspot.shards import Shards
 from soundspot.shards.several import expand, folders_of, open_shards
-from soundspot.sound_bank import SoundBank, hear_all
+from soundspot.sound_bank import SoundBank, bank_of
 from soundspot.towers.logmel_cnn import LogMelCNN
 from soundspot.train import train
 from soundspot.training.learning import Learner
@@ -51,7 +51,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def bank(shards: Path) -> SoundBank:
     torch.manual_seed(0)
     clips = clips_of(Shards.open(shards))
-    return hear_all(LogMelCNN().eval(), map(clips.read, range(len(clips))))
+    return bank_of(LogMelCNN().eval(), map(clips.read, range(len(clips))))
 
 
 @pytest.mark.parametrize("mosaics", [0.0, 0.22, 0.5, 1.0])

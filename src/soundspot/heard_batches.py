@@ -22,7 +22,7 @@ from soundspot.batches import noisy
 from soundspot.clip_batches import wave_of
 from soundspot.errors import MediaError
 from soundspot.pair_batches import VARIED
-from soundspot.shard_batches import ShardBatches, sample_name
+from soundspot.shard_batches import ShardBatches, sample_name, sample_number
 from soundspot.sound_bank import SoundBank, Sounds
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class HeardBatches(ShardBatches[int]):
     ) -> None:
         super().__init__(shards, bank, options, strict=strict)
         self.broken = dict(broken)
-        numbers = range(len(shards)) if broken else range(0)
-        self.missing = [number for number in numbers if sample_name(number) in self.broken]
+        self.missing = sorted(map(sample_number, broken))
 
     def _read(self, number: int) -> tuple[Picture, int, str]:
         if (name := sample_name(number)) in self.broken:

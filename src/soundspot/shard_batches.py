@@ -85,7 +85,8 @@ class ShardBatches(Batches, Generic[S]):
     ) -> None:
         super().__init__(bank, options)
         self.shards, self.strict = shards, strict
-        self.jitter = float(JITTER * bank.whole[:HEARD_FIRST].std(0).mean())
+        some = bank.whole[:: -(-len(bank.whole) // HEARD_FIRST)]
+        self.jitter = float(JITTER * some.std(0).mean())
 
     @abstractmethod
     def _read(self, number: int) -> tuple[Picture, S, str]:
@@ -193,3 +194,8 @@ def samples_before(scenes: int, mosaics: float) -> int:
 def sample_name(number: int) -> str:
     """What a sample is called in messages and logs."""
     return f"sample {number}"
+
+
+def sample_number(name: str) -> int:
+    """The number in a sample's name."""
+    return int(name.rpartition(" ")[2])

@@ -138,7 +138,7 @@ def sounds_of(paths: Sequence[Path]) -> Sounds:
     return Sounds([str(path) for path in paths], lambda i: read_sound(paths[i], SAMPLE_RATE))
 
 
-def hear_all(tower: LogMelCNN, waves: Iterable[Wave], seed: int = 0) -> SoundBank:
+def bank_of(tower: LogMelCNN, waves: Iterable[Wave], seed: int = 0) -> SoundBank:
     """Hear recordings that are in memory, and noises."""
     known = list(waves)
     heard = hear(tower, Sounds([""] * len(known), known.__getitem__), range(len(known)), seed=seed)

@@ -55,7 +55,14 @@ from soundspot.training.products import (
     write_diverged,
 )
 from soundspot.training.provenance import provenance
-from soundspot.training.starting import ModelName, Origin, open_batches, open_data, start_model
+from soundspot.training.starting import (
+    ModelName,
+    Origin,
+    notes_on,
+    open_batches,
+    open_data,
+    start_model,
+)
 from soundspot.training.stopping import Request, StoppedError, stop_requests
 from soundspot.training.validating import Validation
 
@@ -138,6 +145,7 @@ class Run:
         """Open the data, build the model, hear, and go back to the newest checkpoint."""
         places, handling, where = self.config.places, self.handling, pick_device(device)
         data = open_data(places.data)
+        self.ranks.first_does(lambda: [*map(_warn, notes_on(data, self.options))])
         model = start_model(self.name, places.sound_tower, self.options, where)
         objective = objective_of(self.name.kind, self.options.objective)().to(where)
         self.origin = Origin.of(data, model.sound_tower)

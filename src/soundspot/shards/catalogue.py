@@ -61,6 +61,7 @@ class Catalogue:
         counts: what became of the source's entries.
         source: of what kind it was, and a digest of its list.
         versions: of the libraries that decoded and encoded.
+        version: of the format; of several folders, the oldest.
     """
 
     shards: tuple[ShardFile, ...]
@@ -68,6 +69,7 @@ class Catalogue:
     counts: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    version: int = VERSION
 
     @property
     def samples(self) -> int:
@@ -78,7 +80,7 @@ class Catalogue:
         """The content of the file: a shard a line."""
         head = {
             "soundspot": "shards",
-            "version": VERSION,
+            "version": self.version,
             "samples": self.samples,
             "counts": self.counts,
             "settings": self.settings,
@@ -117,10 +119,12 @@ def read_catalogue(folder: str | Path) -> Catalogue:
             raise DataError(f"{name} is of another kind or version; this reads versions {known}")
         shards = tuple(ShardFile(**shard) for shard in found["shards"])
         rest = {key: found[key] for key in ("settings", "counts", "source", "versions")}
+        if not all(isinstance(value, dict) for value in rest.values()):
+            raise TypeError("settings, counts, source and versions are objects")
         if found["version"] == 1:
             rest["settings"] = {**UNSAID, **rest["settings"]}
         if not all(shard.samples >= 0 and Path(shard.name).name == shard.name for shard in shards):
             raise ValueError("a shard's name or count")
     except (LookupError, TypeError, ValueError) as error:
         raise DataError(f"{name} is damaged ({one_line(error)}); pack again") from error
-    return Catalogue(shards, **rest)
+    return Catalogue(shards, **rest, version=found["version"])

@@ -46,6 +46,8 @@ MAPPED_FROM = 1 << 20
 """Bytes above which a file is mapped."""
 MAX_LENGTH = 2**32 - 1
 """Bytes of one sample."""
+MAX_OFFSET = 2**63 - 1
+"""Where a file can have bytes."""
 
 
 class Place(NamedTuple):
@@ -140,7 +142,10 @@ def _checked(view: memoryview, mapped: NDArray[np.uint8]) -> Index:
         raise MediaError("is cut short")
     if zlib.crc32(view[CHECKED_FROM:]) != crc:
         raise MediaError("is damaged")
-    return Index(mapped[HEAD.size : stop].view(RECORDS[version]), view[stop:])
+    records = mapped[HEAD.size : stop].view(RECORDS[version])
+    if count and int(records["offset"].max()) > MAX_OFFSET:
+        raise MediaError("is damaged")
+    return Index(records, view[stop:])
 
 
 def scan(tar: BinaryIO) -> tuple[list[Place], list[str], str | None]:

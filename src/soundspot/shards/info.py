@@ -17,6 +17,7 @@ from PIL import Image
 
 from soundspot.errors import MediaError
 from soundspot.files import one_line
+from soundspot.shards.catalogue import VERSION
 from soundspot.shards.reader import RawSample, Shards
 
 LOOKED_AT = 500
@@ -41,6 +42,7 @@ class Info:
         pictures: how many have which size, most frequent first.
         rates: how many have which rate of sound, Hz.
         sounds: how many have a sound of which format.
+        version: of the shards' format.
     """
 
     folder: str
@@ -57,6 +59,7 @@ class Info:
     pictures: dict[str, int] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
     sounds: dict[str, int] = field(default_factory=dict)
+    version: int = VERSION
 
     def lines(self) -> list[str]:
         """The description as text."""
@@ -69,7 +72,7 @@ class Info:
             f"source: {self.source.get('kind')}, {self.source.get('entries', 0):,} entries; "
             + ", ".join(f"{self.counts[name]:,} {name}" for name in _FATES if name in self.counts),
             "found: " + ", ".join(f"{n:,} {k}" for k, n in self.counts.get("found", {}).items()),
-            f"settings: {settings}",
+            f"format: version {self.version}; settings: {settings}",
             "versions: " + ", ".join(f"{k} {v}" for k, v in self.versions.items()),
             f"of {self.looked_at:,} samples looked at, {self.unreadable:,} unreadable:",
             *(f"  {name}: {a:g} to {c:g}, median {b:g}" for name, (a, b, c) in self.spread.items()),
@@ -89,6 +92,7 @@ class Info:
             "pictures": self.pictures,
             "rates": {str(rate): n for rate, n in self.rates.items()},
             "sounds": self.sounds,
+            "version": self.version,
         }
 
 
@@ -107,13 +111,14 @@ def describe(shards: Shards, looks: int = LOOKED_AT) -> Info:
         try:
             raw = shards.raw(number)
             width, height = _size(raw)
-        except MediaError:
+            rate, numbers_ = raw.meta["rate"], _numbers(raw, width, height)
+        except (MediaError, LookupError, TypeError):  # the latter: another writer's metadata
             unreadable += 1
             continue
         sizes[f"{width}x{height}"] += 1
-        rates[raw.meta["rate"]] += 1
+        rates[rate] += 1
         sounds[raw.sound_format] += 1
-        seen.append(_numbers(raw, width, height))
+        seen.append(numbers_)
     catalogue = shards.catalogue
     return Info(
         folder=one_line(shards.folder),
@@ -130,6 +135,7 @@ def describe(shards: Shards, looks: int = LOOKED_AT) -> Info:
         pictures=dict(sizes.most_common()),
         rates=dict(rates.most_common()),
         sounds=dict(sounds.most_common()),
+        version=catalogue.version,
     )
 
 

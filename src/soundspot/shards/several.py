@@ -52,7 +52,8 @@ def open_shards(folders: Sequence[str | Path]) -> Shards:
             seen[entry.sha256] = path
             entries.append(replace(entry, name=str(path)))
     settings = _common([shards.catalogue.settings for shards in opened])
-    return Shards(Path(os.sep), Catalogue(tuple(entries), settings))
+    oldest = min(shards.catalogue.version for shards in opened)
+    return Shards(Path(os.sep), Catalogue(tuple(entries), settings, version=oldest))
 
 
 def folders_of(shards: Shards) -> list[str]:

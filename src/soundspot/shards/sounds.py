@@ -41,16 +41,19 @@ def decoded(content: bytes, sound_format: SoundFormat) -> tuple[Sound, int]:
     """A file's samples in [-1, 1), float32, and its rate in Hz.
 
     Raises:
-        ValueError: it is no such file, or cut short.
+        ValueError: it is no such file, cut short or empty.
     """
-    return _flac(content) if sound_format == "flac" else _wav(content)
+    sound, rate = _flac(content) if sound_format == "flac" else _wav(content)
+    if not len(sound):
+        raise ValueError("it holds no samples")
+    return sound, rate
 
 
 def _flac(content: bytes) -> tuple[Sound, int]:
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
-    except soundfile.SoundFileError as error:
-        raise ValueError(str(error)) from error
+    except (soundfile.SoundFileError, MemoryError) as error:  # whose words name an address
+        raise ValueError("it is no FLAC, or cut short") from error
     return cast("Sound", samples), int(rate)
 
 
@@ -60,7 +63,7 @@ def _wav(content: bytes) -> tuple[Sound, int]:
             layout, rate = (file.getnchannels(), file.getsampwidth()), file.getframerate()
             count = file.getnframes()
             numbers = file.readframes(count)
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last: a chunk behind the end
         raise ValueError(str(error) or "it is cut short") from error
     if layout != LAYOUT or len(numbers) < BYTES * count:
         raise ValueError("it is not mono with 16 bits, or cut short")

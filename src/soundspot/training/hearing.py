@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from soundspot.checkpoint_file import read_header, write_checkpoint
-from soundspot.errors import CheckpointError, SoundspotError, TrainingError
+from soundspot.errors import CheckpointError, MediaError, SoundspotError, TrainingError
 from soundspot.files import TEMPORARY_PREFIX, make_folder, one_line
 from soundspot.sound_bank import KIND, Broken, Heard, SoundBank, Sounds, hear, hear_nothing
 from soundspot.training.joining import digest_of, join_parts
@@ -91,7 +91,13 @@ class Hearing:
                 ranks.first_does(self._join)
         header = ranks.of_first(ranks.first_does(lambda: read_header(self._file)))
         assert header is not None
-        return self._opened(header), header.get("broken", {})
+        broken: Broken = header.get("broken", {})
+        if self.strict and broken:
+            raise MediaError(
+                f"{next(iter(broken.values()))}; {self._file} was made without it: mend it, and "
+                "delete that file to hear all of them again"
+            )
+        return self._opened(header), broken
 
     @property
     def _file(self) -> Path:
@@ -125,7 +131,8 @@ class Hearing:
     def _require(self, path: Path, header: Mapping[str, Any]) -> None:
         if header.get("origin") != self.origin:
             raise TrainingError(
-                f"{path}: belongs to other data or another sound tower; choose another {OPTION}"
+                f"{path}: belongs to other data or another sound tower, or was heard with another "
+                f"--hear-all; choose another {OPTION}"
             )
 
     def _say_what_lacks(self, broken: Broken) -> None:
@@ -166,8 +173,9 @@ class Hearing:
                 missing.append(number)
             elif header.get("origin") != self.origin or header.get("dice") != DICE:
                 raise TrainingError(
-                    f"{path}: belongs to other data, another sound tower or another version of "
-                    f"soundspot; choose another {OPTION}, or delete {self._parts}"
+                    f"{path}: belongs to other data, another sound tower, another --hear-all or "
+                    f"another version of soundspot; choose another {OPTION}, or delete "
+                    f"{self._parts}"
                 )
             elif not header.get("rows"):
                 missing.append(number)

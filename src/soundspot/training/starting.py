@@ -184,6 +184,16 @@ class Origin:
         return hashlib.sha256(f"{self.digest} all".encode()).hexdigest() if whole else self.digest
 
 
+def notes_on(data: Pairs | Shards, options: TrainOptions) -> list[str]:
+    """What a run's owner should know of its data beforehand."""
+    if options.hear_all and isinstance(data, Shards) and data.catalogue.version < 2:
+        return [
+            "shards of version 1 are read whole, sounds too; pack again into another folder to "
+            "read pictures alone"
+        ]
+    return []
+
+
 def open_batches(
     data: Pairs | Shards,
     hearing: Callable[[Sounds], Hearing],
@@ -208,8 +218,8 @@ def open_batches(
     """
     if options.hear_all and waves and isinstance(data, Shards):
         raise OptionError(
-            "train: this objective learns from waveforms, which --hear-all leaves unread; train "
-            "without it"
+            "train: this objective learns from waveforms, which --hear-all leaves unread; give "
+            "--no-hear-all"
         )
     bank, broken = hearing(_sounds_before(data, options)).bank()
     if len(bank.whole) < 2:
