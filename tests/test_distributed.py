@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import HashStore
 
+import soundspot.ranks
 from gloo import on_ranks
 from soundspot.batches import Batch, join
 from soundspot.checkpoint import load
@@ -102,8 +106,9 @@ def test_pieces_leave_the_gradient_of_the_whole(
     assert_same(gradients(learner_of(name, Ranks(), chunk), batch_of()), whole)
 
 
-def shares(ranks: Ranks, chunk: int) -> dict[str, Any]:
+def shares(ranks: Ranks, chunk: int, few: int) -> dict[str, Any]:
     """On each rank: the gradients of every objective on this rank's scenes."""
+    soundspot.ranks.FEW = few
     split = [0, 4, SCENES] if ranks.count == 2 else [0, SCENES]
     first, last = split[ranks.number], split[ranks.number + 1]
     whole = batch_of()
@@ -111,13 +116,66 @@ def shares(ranks: Ranks, chunk: int) -> dict[str, Any]:
     return {name: gradients(learner_of(name, ranks, chunk), mine) for name in BY_NAME}
 
 
-@pytest.mark.parametrize("chunk", [0, pytest.param(3, marks=pytest.mark.slow)])
-def test_ranks_leave_the_gradient_of_one_process(chunk: int, tmp_path: Path) -> None:
-    found = on_ranks(2, tmp_path, shares, chunk)
+@pytest.mark.parametrize(
+    ("chunk", "few"), [(0, soundspot.ranks.FEW), pytest.param(3, 0, marks=pytest.mark.slow)]
+)
+def test_ranks_leave_the_gradient_of_one_process(chunk: int, few: int, tmp_path: Path) -> None:
+    found = on_ranks(2, tmp_path, shares, chunk, few)
     for name in BY_NAME:
         whole = gradients(learner_of(name, Ranks()), batch_of())
         for each in found:
             assert_same(each[name], whole)
+
+
+def rows_of(number: int) -> Tensor:
+    """Of one rank: as many as its number and one."""
+    return torch.arange(3.0 * (number + 1)).view(-1, 3).cos() + number
+
+
+def shared(ranks: Ranks) -> list[list[float]]:
+    """Means, sums of exponentials and their gradient, by messages of either kind."""
+    found = []
+    for few in (0, soundspot.ranks.FEW):
+        soundspot.ranks.FEW = few
+        rows = rows_of(ranks.number).requires_grad_()
+        value = ranks.mean_rows(rows[:, 0], rows[:, 1:]) + ranks.log_sum_exp(rows).square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        assert rows.grad is not None
+        found.append([float(value.detach()), *ranks.gather(rows.grad).flatten().tolist()])
+    return found
+
+
+def test_sums_over_ranks_are_those_of_one_process(tmp_path: Path) -> None:
+    """A rank's gradient is as many times that of one process as there are ranks."""
+    rows = torch.cat([rows_of(0), rows_of(1)]).requires_grad_()
+    value = rows[:, 0].mean() + rows[:, 1:].mean() + rows.logsumexp(0).square().sum()
+    value.backward()  # type: ignore[no-untyped-call]
+    assert rows.grad is not None
+    wanted = [float(value.detach()), *(2 * rows.grad).flatten().tolist()]
+    for found in on_ranks(2, tmp_path, shared):
+        for each in found:
+            assert each == pytest.approx(wanted, rel=1e-6)
+
+
+def leave_alone(ranks: Ranks) -> None:
+    """Talk, beside an optimiser; when Python ends, fail if a thread of the group is left."""
+    torch.optim.AdamW([nn.Parameter(torch.zeros(1))])  # imports more of torch.distributed
+    ranks.objects(0)
+
+    def check() -> None:
+        tasks = Path("/proc/self/task").glob("*/comm")
+        left = [name for name in (task.read_text().strip() for task in tasks) if "gloo" in name]
+        if left:
+            os.write(2, f"left: {left}".encode())
+            os._exit(1)
+
+    atexit.register(check)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of threads are read from /proc")
+def test_no_thread_outlives_the_ranks(tmp_path: Path) -> None:
+    """One that lets go of a tensor while Python ends would abort the process, now and then."""
+    on_ranks(2, tmp_path, leave_alone)
 
 
 def test_pieces_join_to_the_whole() -> None:

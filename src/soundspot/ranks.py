@@ -13,6 +13,9 @@ sends back the sum over ranks of what arrived at those rows:
 
 With gradients averaged over the ranks after `backward`, a loss that every rank computes from
 gathered rows has the gradient of the same loss on one process, to rounding.
+
+`sum` and `mean_rows` are the same numbers on every rank, from which every rank computes the same:
+then dy is the same everywhere, its sum over ranks is R dy, and nothing is sent on the way back.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before there is a group: see `ranks_of_environment`
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
@@ -36,6 +40,9 @@ T = TypeVar("T")
 PATIENCE = timedelta(hours=2)
 """How long ranks wait for one another: the first may hear a whole data set meanwhile. A rank that
 dies is noticed at once, by its closed connections or by torchrun."""
+
+FEW = 2**14
+"""Numbers of all ranks that are sooner sent to all than added up on their way round."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +115,26 @@ class Ranks:
         """
         top = rows.detach().amax(0) if len(rows) else rows.new_full(rows.shape[1:], -torch.inf)
         if self.count > 1:
-            dist.all_reduce(top, dist.ReduceOp.MAX)
+            _reduce(top, self.count, dist.ReduceOp.MAX)
         return self.sum((rows - top).exp().sum(0)).log() + top
 
+    def mean_rows(self, *several: Tensor) -> Tensor:
+        """The mean of all ranks' rows; of several, the sum of their means.
+
+        Differentiable where all ranks use it alike.
+        """
+        if self.count == 1:
+            return torch.stack([rows.mean() for rows in several]).sum()
+        sums = torch.stack([rows.sum() for rows in several])
+        numbers = sums.new_tensor([rows.numel() for rows in several])
+        total = self.sum(torch.stack((sums, numbers)))
+        return (total[0] / total[1]).sum()
+
     def sum(self, numbers: Tensor) -> Tensor:
-        """Sum over the ranks of tensors of one shape; differentiable."""
+        """Sum over the ranks of tensors of one shape; differentiable where all use it alike."""
         if self.count == 1:
             return numbers
-        total: Tensor = _Sum.apply(numbers)  # type: ignore[no-untyped-call]
+        total: Tensor = _Sum.apply(numbers, self.count)  # type: ignore[no-untyped-call]
         return total
 
     def any(self, here: bool) -> bool:
@@ -193,12 +212,23 @@ class Ranks:
             ) from error
 
 
+def _reduce(numbers: Tensor, count: int, how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
+    """Sum over the ranks, or take the greatest, in place."""
+    if numbers.numel() * count > FEW:
+        dist.all_reduce(numbers, how)
+        return
+    found = [torch.empty_like(numbers) for _ in range(count)]
+    dist.all_gather(found, numbers)
+    all_ = torch.stack(found)
+    numbers.copy_(all_.sum(0) if how == dist.ReduceOp.SUM else all_.amax(0))
+
+
 class _Gather(torch.autograd.Function):
     """Rows of all ranks; see the module's docstring for its adjoint."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, lengths: list[int], number: int) -> Tensor:
-        ctx.place = (sum(lengths[:number]), len(rows))
+        ctx.place, ctx.count = (sum(lengths[:number]), len(rows)), len(lengths)
         padded = rows.new_zeros(max(lengths), *rows.shape[1:])
         padded[: len(rows)] = rows
         found = [torch.empty_like(padded) for _ in lengths]
@@ -208,30 +238,34 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         total = gradient.contiguous().clone()
-        dist.all_reduce(total)
+        _reduce(total, ctx.count)
         start, length = ctx.place
         return total[start : start + length], None, None
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over ranks; its adjoint sums what arrived at the sum on each of them."""
+    """Sum over ranks; what arrives at it is the same on each of them, and so needs no message."""
 
     @staticmethod
-    def forward(ctx: Any, numbers: Tensor) -> Tensor:
+    def forward(ctx: Any, numbers: Tensor, count: int) -> Tensor:
+        ctx.count = count
         total = numbers.detach().clone()
-        dist.all_reduce(total)
+        _reduce(total, count)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.count, None
 
 
 @contextmanager
 def ranks_of_environment(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
     """The ranks that torchrun started, or this process alone, and the device to train on.
+
+    The group's threads end with it, while Python still runs: one that lets go of a tensor when
+    Python has gone aborts the process. A group ends when nothing refers to it, and functions of
+    `torch.distributed.nn.functional` would for ever, as a default argument, if they were first
+    imported (optimisers do so) while it is there.
 
     Args:
         device: "auto" or a torch device name; under torchrun "auto" and "cuda" take the GPU of

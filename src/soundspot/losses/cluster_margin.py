@@ -45,7 +45,7 @@ class ClusterMargin(Objective[Clusters]):
         sounds = F.normalize(ranks.gather(parts["sounds"]), dim=2)
         matches = torch.einsum("rks,nks->rn", F.normalize(parts["pictures"], dim=2), sounds)
         own = ranks.numbers(parts["sounds"])
-        return ranks.gather(margin_losses(matches, own, float(model.config.clusters))).mean()
+        return ranks.mean_rows(margin_losses(matches, own, float(model.config.clusters)))
 
 
 def margin_losses(matches: Tensor, own: Tensor, margin: float) -> Tensor:

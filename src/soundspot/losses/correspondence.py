@@ -45,7 +45,4 @@ class Correspondence(Objective[Fusion]):
         shifts = torch.randperm(n - 1)[:WRONG] + 1 if n > 1 else torch.empty(0)
         right = model.join(positions, sounds).mean((1, 2))
         wrong = [model.join(positions, everyone.roll(int(s), 0)[mine]).mean((1, 2)) for s in shifts]
-        return (
-            F.softplus(-ranks.gather(right)).mean()
-            + F.softplus(ranks.gather(torch.cat(wrong))).mean()
-        )
+        return ranks.mean_rows(F.softplus(-right), F.softplus(torch.cat(wrong)))

@@ -55,7 +55,7 @@ class DarkContrast(RegionContrast):
         mine = ranks.place(parts["scene"])
         claims = claims_elsewhere(maps, parts["scene"], parts["regions"], mine)
         dark = mean_of_others(claims, ranks.numbers(parts["scene"]))
-        return self.contrast(maps, parts, ranks) + DARK * ranks.gather(dark).mean()
+        return self.contrast(maps, parts, ranks) + DARK * ranks.mean_rows(dark)
 
 
 def claims_elsewhere(maps: Tensor, scene: Tensor, regions: Tensor, mine: slice) -> Tensor:

@@ -46,7 +46,7 @@ class DistanceRatio(Objective[Attention]):
         attention = model.weigh(torch.einsum("rdp,sd->rsp", v, h))
         z = F.normalize(torch.einsum("rdp,rsp->rsd", v, attention), dim=2)
         losses = distance_ratios(distance(z, h[None]), ranks.numbers(parts["h"]))
-        return ranks.gather(losses).mean()
+        return ranks.mean_rows(losses)
 
 
 def distance_ratios(distances: Tensor, own: Tensor) -> Tensor:

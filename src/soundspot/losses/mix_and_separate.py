@@ -92,7 +92,7 @@ class MixAndSeparate(Objective[PixelSound]):
         strange = torch.einsum("snft,sft->sn", F.softplus(everyone), loud)
         known = goes_with(ranks.numbers(parts["mine"]), parts["mixed"] > 0, len(mixes))
         losses = strangers_losses(strange, F.pad(known, (0, 0, 0, len(strange) - n)))
-        return ranks.gather(parts["mine"]).mean() + ranks.gather(losses).mean()
+        return ranks.mean_rows(parts["mine"], losses)
 
 
 def goes_with(own: Tensor, mixed: Tensor, pictures: int) -> Tensor:

@@ -11,7 +11,7 @@ model. It says two things apart, so that a batch may be larger than one pass, or
 under torchrun each rank holds its own rows: where the loss must see those of others it asks
 `ranks.gather`, which passes gradients back. The loss is the same number on every rank. Of a matrix
 n n of all regions with all sounds, a rank holds the rows of its own regions and no others: what is
-shared are losses of rows, and sums down columns (`ranks.log_sum_exp`).
+shared are means of losses of rows (`ranks.mean_rows`), and sums down columns (`ranks.log_sum_exp`).
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def both_ways(logits: Tensor, own: Tensor, ranks: Ranks) -> Tensor:
         ranks: who has the other rows.
     """
     right = logits.gather(1, own[:, None])[:, 0]
-    rows = ranks.gather(logits.logsumexp(1) - 2 * right)
-    return rows.mean() + ranks.log_sum_exp(logits).mean()
+    rows = logits.logsumexp(1) - 2 * right
+    return ranks.mean_rows(rows) + ranks.log_sum_exp(logits).mean()
 
 
 def mean_of_others(losses: Tensor, own: Tensor) -> Tensor:
@@ -92,8 +92,7 @@ def mean_of_others(losses: Tensor, own: Tensor) -> Tensor:
 
 def gate_loss(parts: Parts, ranks: Ranks) -> Tensor:
     """Logistic regression of recordings from noise and silence."""
-    audible, empty = ranks.gather(parts["audible"]), ranks.gather(parts["empty"])
-    return F.softplus(-audible).mean() + F.softplus(empty).mean()
+    return ranks.mean_rows(F.softplus(-parts["audible"]), F.softplus(parts["empty"]))
 
 
 def first_of_scenes(scenes: Tensor) -> Tensor:

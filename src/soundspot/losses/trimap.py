@@ -48,7 +48,7 @@ class Trimap(Objective[TwoTower]):
         """Every picture meets every sound of the batch; the loss is a mean over pictures."""
         maps = torch.einsum("rdhw,sd->rshw", parts["positions"], ranks.gather(parts["q"]))
         losses = trimap_losses(maps.flatten(2), ranks.numbers(parts["q"]))
-        return ranks.gather(losses).mean() + gate_loss(parts, ranks)
+        return ranks.mean_rows(losses) + gate_loss(parts, ranks)
 
 
 def trimap_losses(maps: Tensor, own: Tensor) -> Tensor:

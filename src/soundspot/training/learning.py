@@ -102,10 +102,16 @@ class Learner:
         self.model, self.objective = model, objective
         self.options, self.chunk, self.ranks, self.computing = options, chunk, ranks, computing
         self.averaged = copy.deepcopy(model).requires_grad_(False)
+        pairs = zip(self.averaged.parameters(), model.parameters(), strict=True)
+        moving = [(average, own) for average, own in pairs if own.requires_grad]
+        self.averages: list[Tensor] = [average for average, _ in moving]
+        self.values: list[Tensor] = [own for _, own in moving]
         self.device = next(model.parameters()).device
         groups = _groups(model, objective, options)
         self.trained = [p for group in groups for p in group["params"]]
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=options.decay, betas=BETAS)
+        self.optimiser = torch.optim.AdamW(
+            groups, weight_decay=options.decay, betas=BETAS, fused=True
+        )
         computing.apply(model)
 
     def learn(self, batch: Batch, step: int) -> float:
@@ -177,8 +183,7 @@ class Learner:
     @torch.no_grad()
     def _average(self, step: int) -> None:
         keep = min(self.options.ema, (step + 1) / (step + 10))
-        for average, value in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
-            average.lerp_(value, 1 - keep)
+        torch._foreach_lerp_(self.averages, self.values, 1 - keep)
         for kept, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
             kept.copy_(buffer)
 
