@@ -82,7 +82,7 @@ def test_what_was_compared_says_what_falls_short() -> None:
     rows = list(scaling.machine({"feed": [0.85, 0.9], "memory": [1.02, 1.02]}))
     assert rows[2].endswith("| 0.9 | **0.85** | 0.90 |")
     assert rows[6].endswith("| 1 | 1.02 | 1.02 |")
-    assert rows[7].endswith("| nan | nan |")
+    assert rows[7].endswith("| 1 | **nan** | nan |")
     ratios = {"loader: small, 3 s: ours": [3.1, 3], "loader: large: ours": [2.9, 3]}
     assert list(scaling.loaders(ratios)) == [
         "| | small, 3 s | large |",
