@@ -1,10 +1,12 @@
 """How fast films are: ratios, each pair of arms timed in turn in one process.
 
     python benchmarks/video.py [--clip CLIP.mp4]... [--seconds 4] [--rounds 3] [--only film|maps]
+        [--size 1920x1080]
 
 Wall time and process time (all threads of this process) are both taken, and the median over rounds
 of each ratio is printed: on a machine that is busy with other things wall time also tells how much
-of it this process was given. Without `--clip`, a clip of 640 x 360 is made from `samples/`.
+of it this process was given. Without `--clip`, a clip of `--size` (640 x 360) is made from
+`samples/`, enlarged.
 
 **film** The rate of `film_clip` (decode, hear, localize, draw, encode, join) over the rate of
 localizing the same frames, decoded and with their sound heard before, in the same batches by the
@@ -57,7 +59,7 @@ from soundspot.streaming.hearing import Heard, Hearing, Windows
 from soundspot.watch import frozen
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
-SIZE = (640, 360)
+SIZE = "640x360"
 """Width and height of the made clip."""
 RATE = 25
 PAN = 3
@@ -110,11 +112,11 @@ def each(rounds: list[list[Cost]], task: int, frames: int) -> str:
 # --- film ------------------------------------------------------------------------------------
 
 
-def make_clip(path: Path, seconds: float) -> Path:
+def make_clip(path: Path, size: tuple[int, int], seconds: float) -> Path:
     """A cat, panned over, with a dog's barks."""
-    width, height = SIZE
+    width, height = size
     wide = fit_picture(read_picture(SAMPLES / "chelsea.png"), 2 * width, height)
-    with write_film(path, SIZE, RATE, sound_from=SAMPLES / "dog.mp3", stop=seconds) as film:
+    with write_film(path, size, RATE, sound_from=SAMPLES / "dog.mp3", stop=seconds) as film:
         for number in range(round(seconds * RATE)):
             left = number * PAN % width
             film.write(number / RATE, wide[:, left : left + width].copy())
@@ -262,6 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clip", type=Path, action="append", metavar="CLIP", default=[])
     parser.add_argument("--model", default="default")
+    parser.add_argument("--size", default=SIZE, metavar="WxH", help="of the made clip")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each clip")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=("film", "maps"))
@@ -271,7 +274,9 @@ def main() -> None:
     print(f"{given.model}, torch threads: {torch.get_num_threads()}")
     with tempfile.TemporaryDirectory() as folder:
         if given.only != "maps":
-            for clip in given.clip or [make_clip(Path(folder) / "made.mp4", given.seconds)]:
+            width, height = map(int, given.size.split("x"))
+            made = Path(folder) / "made.mp4"
+            for clip in given.clip or [make_clip(made, (width, height), given.seconds)]:
                 film(model, clip, given.seconds, given.rounds)
                 sounds(model, clip)
     if given.only != "film":
