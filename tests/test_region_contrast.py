@@ -7,9 +7,10 @@ import torch
 
 from soundspot.losses.dark_contrast import CLAIM_CUT, CLAIM_SLOPE, claims_elsewhere
 from soundspot.losses.objective import both_ways, mean_of_others
-from soundspot.losses.region_contrast import HEARD_MOST, TOP_LEAST, pool_regions, spread
+from soundspot.losses.region_contrast import TOP_LEAST, pool_regions
 from soundspot.models.pooling import TOP_SHARE
 from soundspot.ranks import Ranks
+from soundspot.sound_bank import TELLING, spread
 
 SHARPNESS = 15.0
 
@@ -70,8 +71,8 @@ def test_only_wrong_pairs_are_dark() -> None:
 
 
 def test_a_large_bank_is_looked_at_in_part() -> None:
-    few, many = torch.arange(5), torch.arange(3 * HEARD_MOST)
+    few, many = torch.arange(5), torch.arange(3 * TELLING)
     assert spread(few) is few
     kept = spread(many)
-    assert len(kept) == HEARD_MOST
-    assert (int(kept[0]), int(kept[-1])) == (0, 3 * HEARD_MOST - 1)
+    assert len(kept) == TELLING
+    assert (int(kept[0]), int(kept[-1])) == (0, 3 * TELLING - 1)

@@ -30,7 +30,7 @@ from soundspot.augment_scenes import OF_FOUR
 from soundspot.batches import SCENES, VARIATIONS, Batch, Batches, Draft, noisy
 from soundspot.errors import MediaError, TrainingError
 from soundspot.pair_batches import JITTER
-from soundspot.sound_bank import SoundBank
+from soundspot.sound_bank import SoundBank, spread
 
 if TYPE_CHECKING:
     from soundspot.media.image import Picture
@@ -85,8 +85,7 @@ class ShardBatches(Batches, Generic[S]):
     ) -> None:
         super().__init__(bank, options)
         self.shards, self.strict = shards, strict
-        some = bank.whole[:: -(-len(bank.whole) // HEARD_FIRST)]
-        self.jitter = float(JITTER * some.std(0).mean())
+        self.jitter = float(JITTER * spread(bank.whole, HEARD_FIRST).std(0).mean())
 
     @abstractmethod
     def _read(self, number: int) -> tuple[Picture, S, str]:

@@ -58,6 +58,8 @@ CHANGED = 0.4
 """Share of the stretches that are filtered; of those that are covered with noise."""
 QUIETEST = 1e-6
 """Peak below which a stretch is not made louder."""
+TELLING = 16_384
+"""Rows of a bank from which means and deviations are known."""
 RECORDINGS_KEPT = 1024
 """Recordings that stay decoded (about 0.3 MB each)."""
 
@@ -123,6 +125,13 @@ class Sounds:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def spread(rows: Tensor, most: int = TELLING) -> Tensor:
+    """At most so many rows, evenly apart: they tell the distribution of more than memory holds."""
+    if len(rows) <= most:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).long()]
 
 
 class Heard(NamedTuple):

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from soundspot.models import SimilarityModel
 from soundspot.ranks import Ranks
+from soundspot.sound_bank import spread
 
 if TYPE_CHECKING:
     from soundspot.batches import Batch, Batches
@@ -45,8 +46,9 @@ class Objective(nn.Module, ABC, Generic[M]):
 
     def start(self, model: M, bank: SoundBank) -> None:
         """Set what the training sounds say about the scale of embeddings."""
-        model.sound_mean.copy_(bank.whole.mean(0))
-        model.sound_deviation.copy_(bank.whole.std(0).mean())
+        some = spread(bank.whole)
+        model.sound_mean.copy_(some.mean(0))
+        model.sound_deviation.copy_(some.std(0).mean())
 
     def prepare(self, model: M, batch: Batch, ranks: Ranks) -> Batch:
         """Settle what concerns a rank's batch as a whole before it may be cut; mostly nothing."""

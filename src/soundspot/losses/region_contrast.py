@@ -26,6 +26,7 @@ from soundspot.batches import in_unit_range
 from soundspot.losses.objective import Objective, both_ways, gate_loss
 from soundspot.models.pooling import TOP_SHARE
 from soundspot.models.two_tower import TwoTower
+from soundspot.sound_bank import spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +43,6 @@ READ_SOFTNESS, READ_CONTRAST = 20.0, 0.5
 """c and a of the finished model (`models.two_tower`); training itself uses 10 and 0."""
 LOOKED_AT, LOOKED_AT_MOST = 4, 128
 """Batches on which the expected score of a sound is fitted, and most scenes of them."""
-HEARD_MOST = 16_384
-"""Recordings, and variations of them, from which the mean and the expected score are known."""
 RIDGE = 1e-2
 
 
@@ -105,13 +104,6 @@ class RegionContrast(Objective[TwoTower]):
         inputs = torch.cat((q, torch.ones_like(q[:, :1])), 1)
         ridge = RIDGE * torch.eye(inputs.shape[1], device=device)
         model.expected.copy_(torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ scores))
-
-
-def spread(rows: Tensor) -> Tensor:
-    """At most `HEARD_MOST` rows, evenly apart: a bank may be larger than memory."""
-    if len(rows) <= HEARD_MOST:
-        return rows
-    return rows[torch.linspace(0, len(rows) - 1, HEARD_MOST).long()]
 
 
 def scenes_behind(batches: Batches) -> Tensor:
