@@ -183,7 +183,7 @@ def test_sets_are_paired_and_extras_are_not(planted: Path) -> None:
 LEARNING: dict[str, dict[str, Any]] = {
     "two_tower": {"steps": 120, "side": 96},
     "attention": {"steps": 200, "side": 96, "rate": 3e-3, "mosaics": 0.3},
-    "clusters": {"steps": 100, "side": 224, "rate": 3e-3, "mosaics": 0.3},
+    "clusters": {"steps": 240, "side": 224, "rate": 3e-3, "mosaics": 0.3},
     "fusion": {"steps": 140, "side": 224, "rate": 3e-3, "mosaics": 0.3},
     "pixel_sound": {"steps": 120, "side": 96},
 }
