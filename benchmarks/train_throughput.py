@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import socket
@@ -454,7 +455,7 @@ def memory(place: Place) -> None:
         peaks[count] = json.loads(done.stdout)["mib"]
     sizes = ", ".join(f"{count:,} samples {mib:.0f} MiB" for count, mib in peaks.items())
     ratio = peaks[EIGHT] / peaks[ONCE]
-    place.ratios["memory"] = Ratio(ratio, ratio)
+    place.ratios["memory"] = Ratio(ratio, math.nan)
     print(f"memory: {ratio:.3f} ({sizes})")
 
 

@@ -89,6 +89,18 @@ def test_many_sounds_are_as_each_alone_and_bands_as_all_together() -> None:
     torch.testing.assert_close(log_mel(sounds), together, atol=1e-6, rtol=0)
 
 
+def test_an_exported_spectrogram_takes_any_number_of_sounds() -> None:
+    """One by one is for running as it is written: a graph must not hold a number of sounds."""
+    tower = LogMelCNN().eval()
+    sounds = 0.1 * torch.randn(5, 9000, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        exported = torch.export.export(
+            tower.log_mel, (sounds[:2],), dynamic_shapes=({0: torch.export.Dim("n")},)
+        )
+        torch.testing.assert_close(exported.module()(sounds), tower.log_mel(sounds))
+        assert tower.embed(sounds[:0]).shape == (0, 512)
+
+
 def test_silence_is_the_floor() -> None:
     floor = (math.log(logmel_cnn.MEL_FLOOR) - logmel_cnn.LOG_MEAN) / logmel_cnn.LOG_RANGE
     torch.testing.assert_close(LogMel()(torch.zeros(1, 8000)), torch.full((1, 64, 64), floor))

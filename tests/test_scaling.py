@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from pathlib import Path
 
@@ -73,22 +75,33 @@ def test_sounds_that_were_heard_before_are_not_read() -> None:
     assert step.read == pytest.approx(1.26 * 100 * 2e4 / 1e9)
     assert step.copy == pytest.approx(100 * 4e5 / 1e10)
     lines = list(scaling.heard(RATES, MACHINES))
-    assert any("it pays after 2.5 epochs" in line for line in lines)
+    assert any("too, it pays after 2.5 epochs" in line for line in lines)
     rows = [line for line in lines if line.startswith("| 1,000,000 |")]
     assert rows[1] == "| 1,000,000 | 11.1 | 14.3 |"
 
 
 def test_what_was_compared_says_what_falls_short() -> None:
-    rows = list(scaling.machine({"feed": [0.85, 0.9], "memory": [1.02, 1.02]}))
-    assert rows[2].endswith("| 0.9 | **0.85** | 0.90 |")
-    assert rows[6].endswith("| 1 | 1.02 | 1.02 |")
-    assert rows[7].endswith("| 1 | **nan** | nan |")
+    rows = list(scaling.machine({"feed": [0.85, 0.9], "memory": [1.02, math.nan]}))
+    assert rows[2].endswith("| 0.9 | 0.85 | 0.90 | falls short |")
+    assert rows[3].endswith("| 1 | 1.02 |  |  |")
+    assert len(rows) == 4
     ratios = {"loader: small, 3 s: ours": [3.1, 3], "loader: large: ours": [2.9, 3]}
     assert list(scaling.loaders(ratios)) == [
         "| | small, 3 s | large |",
         "|---|---|---|",
         "| ours | **3.10** | 2.90 |",
     ]
+
+
+def test_later_runs_win_and_what_was_not_measured_is_named(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    first.write_text(json.dumps({"rates": {**RATES, "hear_sound_s": 1.0}, "ratios": {"x": [1, 2]}}))
+    second.write_text(json.dumps({"rates": {"hear_sound_s": 2.0}, "ratios": {"x": [3, 4]}}))
+    rates, ratios = scaling.measured([first, second])
+    assert rates == {**RATES, "hear_sound_s": 2.0}
+    assert ratios == {"x": [3, 4]}
+    with pytest.raises(SystemExit, match=r"b\.json and those before lack batch_bytes_a_scene, "):
+        scaling.measured([second])
 
 
 def test_the_tables_have_a_row_for_each() -> None:

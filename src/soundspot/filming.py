@@ -66,7 +66,7 @@ def film_clip(
     info = read_info(task.clip)
     locator = Locator(model, method, device=device, threshold=task.threshold, visible=task.visible)
     moments = _stream_of(task, locator, device)
-    header = _header(task, locator, info)
+    header = header_of(task, locator, (info.width, info.height), _windows(task, locator))
     artist = _Heat(task, info, locator)
     with folder_of(task, settings_of(task, locator, header)) as folder:
         return FilmJob(task, info, header, folder, moments, artist).run(progress)
@@ -76,12 +76,15 @@ def check_outputs(task: FilmTask) -> None:
     """Refuse what cannot be written.
 
     Raises:
-        OptionError: an output is read from, or has no film's name.
+        OptionError: an output is read from, written twice, or has no film's name.
         MediaError: the disk refuses.
     """
     if task.film is not None:
         check_film_name(task.film)
-    for path in _outputs(task):
+    outputs = _outputs(task)
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise OptionError(f"{task.tracks}: is written twice; write to another file")
+    for path in outputs:
         if path.resolve() in (task.clip.resolve(), task.sound and task.sound.resolve()):
             raise OptionError(f"{path}: is read from; write to another file")
         check_writable(path)
@@ -161,26 +164,35 @@ def _stream_of(task: FilmTask, locator: Locator, device: str) -> Moments[Moment]
     return moments
 
 
-def _header(task: FilmTask, locator: Locator, info: VideoInfo) -> Line:
-    """The first line of the track file."""
+def header_of(
+    task: FilmTask, locator: Locator, size: tuple[int, int], more: Mapping[str, Any]
+) -> Line:
+    """The first line of the track file; `more` is what only some films have."""
     return {
         "soundspot": __version__,
         "kind": "tracks",
         "version": VERSION,
         "film": task.clip.name,
         "sound": None if task.sound is None else task.sound.name,
-        "size": [info.width, info.height],
+        "size": list(size),
         "model": locator.facts.name,
         "method": repr(locator.method),
         "calibrated": locator.facts.calibration is not None,
         "start": task.start,
         "stop": task.stop,
+        **more,
+        "threshold": locator.threshold,
+        "visible_from": locator.visible,
+    }
+
+
+def _windows(task: FilmTask, locator: Locator) -> dict[str, Any]:
+    """How the film of one source looks and listens."""
+    return {
         "window": min(WINDOW, locator.facts.seconds) if task.window is None else task.window,
         "hop": task.hop,
         "every": task.every,
         "smooth": task.smooth,
-        "threshold": locator.threshold,
-        "visible_from": locator.visible,
     }
 
 

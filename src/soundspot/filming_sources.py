@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from soundspot import __version__
 from soundspot.errors import OptionError
 from soundspot.film_job import Artist, FilmJob, FilmTask
-from soundspot.filming import check_outputs, folder_of, settings_of
+from soundspot.filming import check_outputs, folder_of, header_of, settings_of
 from soundspot.locating import Locator
 from soundspot.media.video import read_info
 from soundspot.result import ROUNDING
 from soundspot.several.film import SourcesMoment, Stretch, source_moments
 from soundspot.several.source import draw
-from soundspot.track_file import TIME_ROUNDING, VERSION, Line, summarise
+from soundspot.track_file import TIME_ROUNDING, Line, summarise
 
 if TYPE_CHECKING:
     from soundspot.film_folder import Segment
@@ -83,8 +82,8 @@ def film_sources(
             settings is in the way.
         MethodError: the model has no shared space.
     """
-    if every < 1:
-        raise OptionError(f"every={every}; it must be 1 or more")
+    if type(every) is not int or every < 1:
+        raise OptionError(f"every={every}; it must be a whole number, 1 or more")
     written = [None if path is None else Path(path) for path in (film, tracks)]
     task = FilmTask(Path(clip), written[0], written[1], start=start, stop=stop, every=every)
     check_outputs(task)
@@ -96,7 +95,7 @@ def film_sources(
         found = stretch.fit(model, sources, method, device=device)
         yield from source_moments(found, stretch, every, state)
 
-    header = _header(task, stretch, locator, sources)
+    header = header_of(task, locator, stretch.size, {"every": every, "sources": sources})
     with folder_of(task, settings_of(task, locator, header)) as folder:
         report = FilmJob(task, info, header, folder, moments, _Colours(stretch, every)).run(
             progress
@@ -105,29 +104,6 @@ def film_sources(
         FilmedSource(one["source"], one["confidence"], tuple((a, b) for a, b in one["sounds"]))
         for one in report.summary["sources"]
     ]
-
-
-def _header(
-    task: FilmTask, stretch: Stretch, locator: Locator, sources: int | Literal["auto"]
-) -> Line:
-    """The first line of the track file."""
-    return {
-        "soundspot": __version__,
-        "kind": "tracks",
-        "version": VERSION,
-        "film": task.clip.name,
-        "sound": None,
-        "size": list(stretch.size),
-        "model": locator.facts.name,
-        "method": repr(locator.method),
-        "calibrated": locator.facts.calibration is not None,
-        "sources": sources,
-        "start": task.start,
-        "stop": task.stop,
-        "every": task.every,
-        "threshold": locator.threshold,
-        "visible_from": locator.visible,
-    }
 
 
 class _Colours(Artist[SourcesMoment]):

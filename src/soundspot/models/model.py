@@ -144,8 +144,7 @@ class SimilarityModel(PartlyCast, ABC):
 
     def fix_sound(self, sounds: Sounds) -> Heard:
         """Hear once; the question is about as many pictures as there are sounds."""
-        some = sounds if len(sounds) else sounds.new_zeros(1, sounds.shape[-1])  # no FFT of nothing
-        return Heard(self, tuple(part[: len(sounds)] for part in self.hear(some)))
+        return Heard(self, self.hear(sounds))
 
     def see(self, images: Images) -> Tensor:
         """Projected features at the positions of the picture: `b 3 H W` -> `b d H/16 W/16`."""

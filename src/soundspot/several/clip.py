@@ -108,7 +108,7 @@ def sources_of_clip(
     """
     if not len(frames):
         raise MediaError("the clip has no frame; several sources need at least one")
-    if sources != "auto" and not 1 <= sources <= MOST:
+    if sources != "auto" and not (type(sources) is int and 1 <= sources <= MOST):
         raise OptionError(f"sources is auto or 1 to {MOST}, got {sources}")
     locator = Locator(model, method, device=device, visible=visible)
     picks = np.unique(np.linspace(0, len(frames) - 1, KEY_FRAMES).round().astype(int))

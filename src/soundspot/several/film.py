@@ -63,7 +63,20 @@ class Stretch:
             MediaError: it begins after the pictures.
             OptionError: it is empty or too long.
         """
-        return cls(clip, (info.width, info.height), start, stop, _end(clip, info, start, stop))
+        if stop is not None and not stop > start:
+            raise OptionError(f"stop={stop:g} s must lie after start={start:g} s")
+        last = pictures_end(clip) or info.seconds
+        if start >= last:
+            raise MediaError(
+                f"{one_line(clip)} ends at {last:.2f} s, before {start:g} s; ask earlier"
+            )
+        end = last if stop is None else min(stop, last)
+        if end - start > LONGEST:
+            raise OptionError(
+                f"{one_line(clip)}: several sources are fitted to at most {LONGEST:g} s at once, "
+                f"and this is {end - start:.0f} s; give a start and a stop"
+            )
+        return cls(clip, (info.width, info.height), start, stop, end)
 
     def frames(self, start: float, every: float | None = None) -> Iterator[tuple[float, Picture]]:
         """Frames from a time on, those of another size fitted to the first one's."""
@@ -128,24 +141,3 @@ def source_moments(
         if index >= done:
             kept = {**state, "done": index + 1}
             yield SourcesMoment(time, index, picture, sources, shown, not judged, kept)
-
-
-def _end(clip: str | Path, info: VideoInfo, start: float, stop: float | None) -> float:
-    """Where the stretch ends: at `stop`, or with the pictures.
-
-    Raises:
-        MediaError: it begins after the pictures.
-        OptionError: it is empty or too long.
-    """
-    if stop is not None and not stop > start:
-        raise OptionError(f"stop={stop:g} s must lie after start={start:g} s")
-    last = pictures_end(clip) or info.seconds
-    if start >= last:
-        raise MediaError(f"{one_line(clip)} ends at {last:.2f} s, before {start:g} s; ask earlier")
-    end = last if stop is None else min(stop, last)
-    if end - start > LONGEST:
-        raise OptionError(
-            f"{one_line(clip)}: several sources are fitted to at most {LONGEST:g} s at once, and "
-            f"this is {end - start:.0f} s; give a start and a stop"
-        )
-    return end

@@ -89,7 +89,7 @@ def locate_sources(
         MethodError: the approach or the method cannot work on this model.
     """
     chosen = parse_approach(approach)
-    if sources != "auto" and not 1 <= sources <= MOST:
+    if sources != "auto" and not (type(sources) is int and 1 <= sources <= MOST):
         raise OptionError(f"sources is auto or 1 to {MOST}, got {sources}")
     if listen and not chosen.separates:
         able = ", ".join(name for name, kind in APPROACHES.items() if kind.separates)

@@ -70,7 +70,8 @@ def shared_space(scene: Scene, approach: str) -> SharedSpace:
     if not isinstance(model, SharedSpace):
         raise MethodError(
             f"{approach} needs a model in whose space pictures and sounds meet (two_tower), and "
-            f"{scene.locator.facts.name} is none; use the default model, or two_blobs"
+            f"{scene.locator.facts.name} is none; use the default model (of pictures, two_blobs "
+            "works too)"
         )
     return model
 

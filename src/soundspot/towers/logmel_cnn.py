@@ -115,9 +115,12 @@ class LogMel(nn.Module):
 
         On a processor sounds are taken one by one: what lies between two steps fits its caches.
         """
+        if torch.compiler.is_compiling():
+            return self._bands(sounds)  # a graph for any number
+        some = sounds if len(sounds) else sounds.new_zeros(1, sounds.shape[-1])  # no FFT of nothing
         one_by_one = sounds.device.type == "cpu" and len(sounds) > 1
-        rows = torch.split(sounds, 1) if one_by_one else [sounds]
-        return torch.cat([self._bands(row) for row in rows])
+        rows = torch.split(some, 1) if one_by_one else [some]
+        return torch.cat([self._bands(row) for row in rows])[: len(sounds)]
 
     def _bands(self, sounds: Tensor) -> Tensor:
         with torch.autocast(sounds.device.type, enabled=False):
