@@ -341,6 +341,9 @@ def test_outputs_are_tried_before_the_work(clip, tmp_path):
     for task in (FilmTask(clip, clip), FilmTask(clip, tracks=clip)):
         with pytest.raises(OptionError, match="is read from; write to another file"):
             film(task)
+    both = tmp_path / "both.mp4"
+    with pytest.raises(OptionError, match="both.mp4: is written twice"):
+        film(FilmTask(clip, both, both))
 
 
 def test_stopped_before_anything_is_done_leaves_nothing(clip, tmp_path, monkeypatch):
