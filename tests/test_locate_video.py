@@ -342,7 +342,7 @@ def test_outputs_are_tried_before_the_work(clip, tmp_path):
         with pytest.raises(OptionError, match="is read from; write to another file"):
             film(task)
     both = tmp_path / "both.mp4"
-    with pytest.raises(OptionError, match="both.mp4: is written twice"):
+    with pytest.raises(OptionError, match=r"both\.mp4: is written twice"):
         film(FilmTask(clip, both, both))
 
 
