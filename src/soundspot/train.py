@@ -20,7 +20,6 @@ In RUN: `run.yaml` (what to give `--config`), `log.jsonl`, `checkpoints/`, `soun
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -28,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from tqdm import tqdm
 
 from soundspot.batches import Batch
 from soundspot.errors import SoundspotError, TrainingError
@@ -43,7 +41,7 @@ from soundspot.training.computing import Computing
 from soundspot.training.feeding import Feed
 from soundspot.training.hearing import Hearing
 from soundspot.training.identity import identity_of, require_same
-from soundspot.training.journal import Journal
+from soundspot.training.journal import Journal, warn
 from soundspot.training.keeping import Checkpoints, held, kept
 from soundspot.training.learning import Learner
 from soundspot.training.products import (
@@ -145,7 +143,7 @@ class Run:
         """Open the data, build the model, hear, and go back to the newest checkpoint."""
         places, handling, where = self.config.places, self.handling, pick_device(device)
         data = open_data(places.data)
-        self.ranks.first_does(lambda: [*map(_warn, notes_on(data, self.options))])
+        self.ranks.first_does(lambda: [*map(warn, notes_on(data, self.options))])
         model = start_model(self.name, places.sound_tower, self.options, where)
         objective = objective_of(self.name.kind, self.options.objective)().to(where)
         self.origin = Origin.of(data, model.sound_tower)
@@ -228,7 +226,7 @@ class Run:
 
     def _newest(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The newest checkpoint, read by the first rank; empty where there is none."""
-        found = self.ranks.first_does(lambda: self.checkpoints.newest(_warn))
+        found = self.ranks.first_does(lambda: self.checkpoints.newest(warn))
         header, tensors = found or ({}, {})
         return self.ranks.of_first(header), self.ranks.tensors_of_first(tensors)
 
@@ -309,8 +307,3 @@ class Run:
     def _save_model(self) -> None:
         notes = {"step": self.step, "unreadable": len(self.passed)}
         self.products.save(self.products.read_out(), MODEL, **notes)
-
-
-def _warn(line: str) -> None:
-    """Say what a run must not do in silence."""
-    tqdm.write(f"soundspot: {line}", file=sys.stderr)

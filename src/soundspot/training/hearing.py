@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from soundspot.errors import CheckpointError, MediaError, SoundspotError, Traini
 from soundspot.files import TEMPORARY_PREFIX, make_folder, one_line
 from soundspot.sound_bank import KIND, Broken, Heard, SoundBank, Sounds, hear, hear_nothing
 from soundspot.training.joining import digest_of, join_parts
+from soundspot.training.journal import warn
 from soundspot.training.keeping import held, sync_folder
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Hearing:
             return
         count = len(broken)
         sounds, are = ("sound", "is") if count == 1 else ("sounds", "are")
-        _warn(
+        warn(
             f"{self._file}: {count:,} {sounds} could not be read when the others were heard, and "
             f"{are} left out ({one_line(next(iter(broken.values())))}); delete this file to hear "
             "all of them again"
@@ -271,7 +271,3 @@ class Hearing:
         except CheckpointError:
             return False
         return "sha256" in header and mine == header
-
-
-def _warn(line: str) -> None:
-    tqdm.write(f"soundspot: {line}", file=sys.stderr)

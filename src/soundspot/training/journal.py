@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -163,3 +164,8 @@ def _board(folder: Path, step: int) -> Any:
             "--tensorboard out; log.jsonl is written anyway"
         ) from None
     return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def warn(line: str) -> None:
+    """Say what a run must not do in silence."""
+    tqdm.write(f"soundspot: {line}", file=sys.stderr)
