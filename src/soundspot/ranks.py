@@ -137,9 +137,17 @@ class Ranks:
         total: Tensor = _Sum.apply(numbers, self.count)  # type: ignore[no-untyped-call]
         return total
 
+    def greatest(self, *mine: int) -> list[int]:
+        """Of each number, the greatest that a rank gives; one message."""
+        if self.count == 1:
+            return list(mine)
+        numbers = torch.tensor(mine)
+        _reduce(numbers, self.count, dist.ReduceOp.MAX)
+        return [int(number) for number in numbers]
+
     def any(self, here: bool) -> bool:
         """Whether it holds on any rank."""
-        return any(self.objects(here))
+        return bool(self.greatest(here)[0])
 
     def objects(self, mine: T) -> list[T]:
         """What every rank gives, in their order."""

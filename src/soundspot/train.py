@@ -192,7 +192,8 @@ class Run:
         for batch in self.feed(self.step, self.options.steps):
             loss = self.learner.learn(batch, self.step)
             self.step += 1
-            self._note(journal, loss, batch)
+            unread, asked = self.ranks.greatest(len(batch.passed), self.request.number)
+            self._note(journal, loss, batch, unread > 0)
             if self._is_due() or self.step % self.options.save_every == 0:
                 self.save()
             if self._is_due():
@@ -200,7 +201,7 @@ class Run:
             if self.ended:
                 journal.say(f"no better judgement for a while; ended at step {self.step}")
                 return
-            self._leave_if_asked()
+            self._leave_if_asked(asked)
 
     def save(self) -> None:
         """Keep all that a later step depends on, at one stroke; the first rank writes."""
@@ -236,10 +237,15 @@ class Run:
             judged=self.judged, writes=self.ranks.leads, tensorboard=self.handling.tensorboard,
         )  # fmt: skip
 
-    def _note(self, journal: Journal, loss: float, batch: Batch) -> None:
-        """Write down a step; stop at a loss that is not finite, with everything kept."""
+    def _note(self, journal: Journal, loss: float, batch: Batch, unread: bool) -> None:
+        """Write down a step, with what a rank could not read of it.
+
+        Raises:
+            TrainingError: the loss is not finite; everything is kept.
+        """
         journal.step(self.step, loss, self.learner.optimiser, self.feed.waited)
-        for name, reason in (one for some in self.ranks.objects(batch.passed) for one in some):
+        passed = self.ranks.objects(batch.passed) if unread else []
+        for name, reason in (one for some in passed for one in some):
             self._pass_over(journal, name, reason)
         if math.isfinite(loss):
             return
@@ -273,15 +279,15 @@ class Run:
         self.judged, self.ended = self.step, self.step if verdict.enough else 0
         self.save()
 
-    def _leave_if_asked(self) -> None:
-        asked = max(self.ranks.objects(self.request.number))
+    def _leave_if_asked(self, asked: int) -> None:
+        """Leave where a signal, of this number, asked any rank to."""
         if asked:
             if self.saved != self.step:
                 self.save()
             raise StoppedError.by(asked, self.out, self._kept_step())
 
     def _leave_hearing(self, progress: str) -> None:
-        asked = max(self.ranks.objects(self.request.number))
+        (asked,) = self.ranks.greatest(self.request.number)
         if asked:
             raise StoppedError.by(asked, self.out, f"while hearing; {progress}")
 
