@@ -141,6 +141,8 @@ def shared(ranks: Ranks) -> list[list[float]]:
         value = ranks.mean_rows(rows[:, 0], rows[:, 1:]) + ranks.log_sum_exp(rows).square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         assert rows.grad is not None
+        assert ranks.greatest(ranks.number, -ranks.number, 15) == [ranks.count - 1, 0, 15]
+        assert [ranks.any(ranks.leads), ranks.any(False)] == [True, False]
         found.append([float(value.detach()), *ranks.gather(rows.grad).flatten().tolist()])
     return found
 
