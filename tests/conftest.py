@@ -1,14 +1,16 @@
-"""What all tests share: one thread, and one full-size model a session."""
+"""What all tests share: one thread, one full-size model, and data to train on."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from planted_pairs import PLANTED, plant, plant_shards, plant_tower
 from soundspot import checkpoint
 from soundspot.facts import ModelFacts
 from soundspot.models import TwoTower
@@ -34,6 +36,31 @@ def model_file(two_tower: TwoTower, tmp_path_factory: pytest.TempPathFactory) ->
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     checkpoint.save(two_tower, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of sets to train on."""
+    return plant(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="session")
+def sound_tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained one."""
+    return plant_tower(tmp_path_factory.mktemp("tower"))
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples of planted pairs, as many as `PLANTED`."""
+    return plant_shards(tmp_path_factory.mktemp("shards"), PLANTED)
+
+
+@pytest.fixture(scope="module")
+def kept(sound_tower: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Where a module's runs find their sound tower and keep what they heard."""
+    bank = tmp_path_factory.mktemp("kept")
+    return {"sound_tower": sound_tower, "bank": bank, "device": "cpu"}
 
 
 SHARED_DATA_VARIABLE = "SOUNDSPOT_DATA"

@@ -19,6 +19,8 @@ from soundspot.shards.writer import ShardWriter
 from soundspot.towers.logmel_cnn import LogMelCNN
 
 RATE = 16_000
+PLANTED = 24
+"""Samples of the shards that tests share."""
 KINDS: dict[str, tuple[tuple[int, int, int], float, Callable[..., np.ndarray]]] = {
     "red": ((230, 20, 20), 300.0, lambda rows, columns: rows),
     "blue": ((20, 40, 230), 2500.0, lambda rows, columns: rows + columns),

@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from planted_pairs import plant, plant_tower
 from soundspot import cli
 from soundspot.checkpoint import load
 from soundspot.errors import OptionError
@@ -129,21 +128,6 @@ def test_a_model_s_name_reads_as_the_same() -> None:
     assert ModelName.read(str(name)) == name
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant(tmp_path_factory.mktemp("planted"))
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("kept")
-
-
-@pytest.fixture(scope="module")
-def tower(kept: Path) -> Path:
-    return plant_tower(kept)
-
-
 def started(config: RunConfig) -> Path:
     places = config.places
     return train(
@@ -154,9 +138,9 @@ def started(config: RunConfig) -> Path:
 
 @pytest.mark.parametrize("name", names())
 def test_every_recipe_starts(
-    name: str, planted: Path, kept: Path, tower: Path, tmp_path: Path
+    name: str, planted: Path, kept: dict[str, Any], tmp_path: Path
 ) -> None:
-    where = {"data": planted, "out": tmp_path, "bank": kept, "sound_tower": tower}
+    where = {"data": planted, "out": tmp_path, **kept}
     config = merge(read_config(name), TINY, {key: str(path) for key, path in where.items()})
     path = started(config)
     assert all(bool(torch.isfinite(t).all()) for t in load_file(path).values())

