@@ -137,7 +137,8 @@ def _scene(
         if all(one.voice is not None for one in found):
             row.add("CAP", number, _cap(found, truths, voices))
         if approach.separates:
-            row.add("SDR", number, _gains(scene, found, clean))
+            sounds = [masked(scene, one.mask) for one in found if one.mask is not None]
+            row.add("SDR", number, gains(sounds, clean, scene.stretch))
         if number < TIMED:
             row.ratios.append(_ratio(approach, scene, locator, count))
     for name, maps in _blind(picture.shape[:2], sample.id, count).items():
@@ -198,12 +199,13 @@ def _unit(vectors: Column) -> Column:
     return units
 
 
-def _gains(
-    scene: Scene, found: Sequence[Found], clean: Sequence[NDArray[np.float32]]
+def gains(
+    sounds: Sequence[NDArray[np.float32]],
+    clean: Sequence[NDArray[np.float32]],
+    mixture: NDArray[np.float32],
 ) -> list[float]:
     """Scale-invariant SDR (dB) of each clean sound over that of the mixture; best assignment."""
-    sounds = [masked(scene, one.mask) for one in found if one.mask is not None]
-    table = np.array([[_sdr(sound, c) - _sdr(scene.stretch, c) for c in clean] for sound in sounds])
+    table = np.array([[_sdr(sound, c) - _sdr(mixture, c) for c in clean] for sound in sounds])
     owners = best_assignment(table - table.min())
     return [0.0 if m is None else float(table[m, t]) for t, m in enumerate(owners)]
 

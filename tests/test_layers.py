@@ -33,6 +33,7 @@ LAYERS = (
     "film_folder live_feeds render_curve track_file",
     "live live_devices render_film",
     "film_job",
+    "film_colours",
     "protocols shards",
     "report user_model",
     "judging",

@@ -37,6 +37,24 @@ def test_of_a_picture(
     assert located("--visible", "1") == {**usual, "visible": False, "boxes": []}
 
 
+def test_of_several_sources(
+    pair: list[str], model_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def located(*options: str) -> list[dict[str, object]]:
+        words = ["--model", str(model_file), "--sources", "2", "--json", "-", *options]
+        assert cli.main(["locate", *pair, *words]) == 0
+        return [
+            {"visible": one["visible"], "boxes": bool(one["boxes"])}
+            for one in json.loads(capsys.readouterr().out)["sources"]
+        ]
+
+    assert (
+        located("--visible", "0", "--threshold", "1e9") == [{"visible": True, "boxes": False}] * 2
+    )
+    assert located("--visible", "0", "--threshold=-1e9") == [{"visible": True, "boxes": True}] * 2
+    assert not any(one["visible"] for one in located("--visible", "1"))
+
+
 def test_of_a_manifest(
     pair: list[str], model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,7 +76,10 @@ def test_of_a_manifest(
     [
         (["--threshold", "nan"], "finite raw map value"),
         (["--visible", "1.2"], "in 0..1"),
-        (["--threshold", "0.5", "--sources", "2"], "--threshold does not go with --sources"),
+        (
+            ["--threshold", "0.5", "--sources", "2", "--approach", "channels"],
+            "its thresholds do not fit them; these take one: territories, separate_first, two_b",
+        ),
     ],
 )
 def test_what_is_refused(

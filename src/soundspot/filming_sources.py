@@ -1,45 +1,55 @@
 """A film with each of its sources in a colour of its own, and the track file of them.
 
 As `filming`, whose job does the work: it can be interrupted and goes on. The sources are fitted to
-the same frames and the same sound when it goes on, so they are the same sources.
+the same frames and the same sound when it goes on, so they are the same sources, and sound the
+same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from soundspot.errors import OptionError
-from soundspot.film_job import Artist, FilmJob, FilmTask
+from soundspot.film_colours import Colours
+from soundspot.film_job import FilmJob, FilmTask
 from soundspot.filming import check_outputs, folder_of, header_of, settings_of
 from soundspot.locating import Locator
 from soundspot.media.video import read_info
-from soundspot.result import ROUNDING
+from soundspot.render_film import Look
 from soundspot.several.film import SourcesMoment, Stretch, source_moments
-from soundspot.several.source import draw
-from soundspot.track_file import TIME_ROUNDING, Line, summarise
 
 if TYPE_CHECKING:
-    from soundspot.film_folder import Segment
     from soundspot.localize import Method
-    from soundspot.media.image import Picture
+    from soundspot.separating import Separated
     from soundspot.similarity import Similarity
+    from soundspot.track_file import Line
 
 
 @dataclass(frozen=True)
 class FilmedSource:
-    """One source of a film: the stretches (from, to) in seconds where it is seen and heard."""
+    """One source of a film.
+
+    Args:
+        number: 1 for the surest, and so on.
+        confidence: the highest of any frame.
+        stretches: (from, to) in seconds where it is seen and heard.
+        sound: what it sounds like from start to stop, where that was asked for.
+    """
 
     number: int
     confidence: float
     stretches: tuple[tuple[float, float], ...]
+    sound: Separated | None = field(default=None, compare=False, repr=False)
 
     def json(self) -> dict[str, Any]:
         """Plain data."""
         spans = [[round(a, 3), round(b, 3)] for a, b in self.stretches]
-        return {"source": self.number, "confidence": round(self.confidence, 4), "sounds": spans}
+        share = {} if self.sound is None else {"sound_share": round(self.sound.share, 4)}
+        told = {"source": self.number, "confidence": round(self.confidence, 4), "sounds": spans}
+        return {**told, **share}
 
     def __str__(self) -> str:
         """One line for people."""
@@ -54,25 +64,35 @@ def film_sources(
     sources: int | Literal["auto"] = "auto",
     method: str | Method | None = None,
     *,
+    sound: str | Path | None = None,
     tracks: str | Path | None = None,
+    look: Look | None = None,
+    listen: bool = False,
     every: int = 1,
     start: float = 0.0,
     stop: float | None = None,
+    threshold: float | None = None,
+    visible: float | None = None,
     device: str = "auto",
     progress: bool = False,
 ) -> list[FilmedSource]:
     """Locate several sources in each frame of a clip; a job that was stopped goes on.
 
     Args:
-        clip: a video with sound, of at most `several.film.LONGEST` seconds from start to stop.
+        clip: a video, of at most `several.film.LONGEST` seconds from start to stop.
         model: a two-tower model, such as the default.
         film: where to write the film; None: none.
         sources: how many, 1 to 4, or "auto".
         method: how maps are made; None: the model's own.
+        sound: in place of the clip's own, on the clip's clock.
         tracks: where to write the track file, whose ids are the sources' numbers; None: none.
+        look: how the film is drawn; None: as `Look()`.
+        listen: separate each source's sound too.
         every: judge each so-many-th frame; those between are drawn as the one before.
-        start: seconds.
-        stop: seconds; None: the end.
+        start: seconds of the clip, and of the sound.
+        stop: likewise; None: the end.
+        threshold: raw map value at which maps are cut; None: the calibrated one.
+        visible: confidence from which a source is called visible; None: the model's own.
         device: "auto" or a torch device name.
         progress: a bar on standard error.
 
@@ -84,94 +104,58 @@ def film_sources(
     """
     if type(every) is not int or every < 1:
         raise OptionError(f"every={every}; it must be a whole number, 1 or more")
-    written = [None if path is None else Path(path) for path in (film, tracks)]
-    task = FilmTask(Path(clip), written[0], written[1], start=start, stop=stop, every=every)
+    task = FilmTask(
+        Path(clip),
+        _path(film),
+        _path(tracks),
+        _path(sound),
+        look=look or Look(),
+        start=start,
+        stop=stop,
+        every=every,
+        threshold=threshold,
+        visible=visible,
+    )
+    return _film(task, model, sources, method, listen=listen, device=device, progress=progress)
+
+
+def _film(
+    task: FilmTask,
+    model: Similarity,
+    sources: int | Literal["auto"],
+    method: str | Method | None,
+    *,
+    listen: bool,
+    device: str,
+    progress: bool,
+) -> list[FilmedSource]:
     check_outputs(task)
-    info = read_info(clip)
-    stretch = Stretch.of(task.clip, info, start, stop)
-    locator = Locator(model, method, device=device)
+    info = read_info(task.clip)
+    stretch = Stretch.of(task.clip, info, task.start, task.stop, task.sound)
+    cuts = {"threshold": task.threshold, "visible": task.visible}
+    locator = Locator(model, method, device=device, **cuts)
+    sounds: list[Separated] = []
 
     def moments(state: Mapping[str, Any] | None) -> Iterator[SourcesMoment]:
-        found = stretch.fit(model, sources, method, device=device)
-        yield from source_moments(found, stretch, every, state)
+        found = stretch.fit(model, sources, method, device=device, **cuts)
+        if listen:
+            sounds.extend(found.sounds())
+        yield from source_moments(found, stretch, task.every, state)
 
-    header = header_of(task, locator, stretch.size, {"every": every, "sources": sources})
+    header = header_of(task, locator, stretch.size, {"every": task.every, "sources": sources})
+    artist = Colours(task.look, stretch, task.every, locator)
     with folder_of(task, settings_of(task, locator, header)) as folder:
-        report = FilmJob(task, info, header, folder, moments, _Colours(stretch, every)).run(
-            progress
-        )
-    return [
-        FilmedSource(one["source"], one["confidence"], tuple((a, b) for a, b in one["sounds"]))
-        for one in report.summary["sources"]
-    ]
+        report = FilmJob(task, info, header, folder, moments, artist).run(progress)
+    return [_filmed(one, sounds) for one in report.summary["sources"]]
 
 
-class _Colours(Artist[SourcesMoment]):
-    """Several sources, each in its colour."""
-
-    def __init__(self, stretch: Stretch, every: int) -> None:
-        self.stretch, self.every = stretch, every
-
-    @property
-    def canvas(self) -> tuple[int, int]:
-        return self.stretch.size
-
-    def see(self, moment: SourcesMoment) -> Callable[[], Picture]:
-        there = [one for one, shown in _pairs(moment) if shown]
-        return lambda: draw(moment.picture, there)
-
-    def line(self, moment: SourcesMoment) -> Line:
-        """As of one source; an id is a source's number, its box the surest of its boxes."""
-        boxes: list[Line] = [
-            {"id": one.number, "box": [int(v) for v in best.box], "score": _round(best.score)}
-            for one, shown in _pairs(moment)
-            if shown and one.result.boxes
-            for best in [max(one.result.boxes, key=lambda scored: scored.score)]
-        ]
-        return {
-            "time": round(moment.time, TIME_ROUNDING),
-            "index": moment.index // self.every,
-            "visible": any(moment.shown),
-            "confidence": max((_round(one.result.confidence) for one in moment.sources), default=0),
-            "boxes": sorted(boxes, key=lambda box: -box["score"]),
-            "sources": [
-                {"source": one.number, "confidence": _round(one.result.confidence), "shown": shown}
-                for one, shown in _pairs(moment)
-            ],
-        }
-
-    def summary(self, lines: Iterator[Line], end: float) -> Line:
-        every = list(lines)
-        until = [*(line["time"] for line in every[1:]), round(end, TIME_ROUNDING)]
-        sources: dict[int, Line] = {}
-        for line, to in zip(every, until, strict=bool(every)):
-            for said in line["sources"]:
-                one = sources.setdefault(
-                    said["source"], {"source": said["source"], "confidence": 0.0, "sounds": []}
-                )
-                one["confidence"] = max(one["confidence"], said["confidence"])
-                if said["shown"]:
-                    _lengthen(one["sounds"], line["time"], to)
-        return {**summarise(every, end), "sources": [*sources.values()]}
-
-    def scale(self) -> dict[str, Any]:
-        return {}
-
-    def take_up(self, segment: Segment) -> None:
-        """A picture depends on its moment alone."""
+def _path(name: str | Path | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
-def _pairs(moment: SourcesMoment) -> zip[tuple[Any, bool]]:
-    return zip(moment.sources, moment.shown, strict=True)
-
-
-def _lengthen(spans: list[list[float]], begin: float, end: float) -> None:
-    """Add a stretch of time, which may go on where the last one ended."""
-    if spans and spans[-1][1] == begin:
-        spans[-1][1] = end
-    else:
-        spans.append([begin, end])
-
-
-def _round(value: float) -> float:
-    return round(float(value), ROUNDING)
+def _filmed(said: Line, sounds: list[Separated]) -> FilmedSource:
+    number = said["source"]
+    stretches = tuple((a, b) for a, b in said["sounds"])
+    return FilmedSource(
+        number, said["confidence"], stretches, sounds[number - 1] if sounds else None
+    )

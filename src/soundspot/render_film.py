@@ -73,7 +73,7 @@ class Look:
         opacity: of the brightest heat, 0 (none) to 1.
         boxes: draw them, with their numbers.
         side_by_side: the untouched picture to the left.
-        curve: the confidence so far, below.
+        curve: the confidence so far, below; of several sources how much each one sounds.
     """
 
     opacity: float = OPACITY
@@ -94,6 +94,17 @@ class Look:
     def strip(self, size: tuple[int, int]) -> int:
         """Height of the curve's strip."""
         return max(MIN_CURVE, round(CURVE_SHARE * size[1])) if self.curve else 0
+
+    def lay_out(
+        self, size: tuple[int, int], picture: Picture, drawn: Picture, strip: Picture | None
+    ) -> Picture:
+        """A frame of the film: what is drawn, and what stands beside and below it."""
+        pictures = [picture] if self.side_by_side else []
+        row = [_fitted(p, size) for p in (*pictures, drawn)]
+        rows = [np.concatenate(row, 1) if len(row) > 1 else row[0]]
+        if strip is not None:
+            rows.append(strip)
+        return np.concatenate(rows, 0) if len(rows) > 1 else rows[0]
 
 
 @dataclass(frozen=True)
@@ -226,14 +237,12 @@ class Painter:
         opacity = self.look.opacity * strength(result.confidence, self.visible_from)
         drawn = warm(result.picture, self._heat(result.map, scale), opacity)
         _draw_moment(drawn, result, moment.tracks if self.look.boxes else ())
-        pictures = [result.picture] if self.look.side_by_side else []
-        row = [_fitted(p, self.size) for p in (*pictures, np.asarray(drawn))]
-        rows = [np.concatenate(row, 1) if len(row) > 1 else row[0]]
+        strip = None
         if self.look.curve:
             if not moment.repeated:
                 self.remember(moment.time, result.confidence)
-            rows.append(self.curve.picture(moment.time))
-        return np.concatenate(rows, 0) if len(rows) > 1 else rows[0]
+            strip = self.curve.picture(moment.time)
+        return self.look.lay_out(self.size, result.picture, np.asarray(drawn), strip)
 
     def _heat(self, values: FloatMap, scale: Scale) -> NDArray[np.uint8]:
         """Levels of a map; those of a repeated one are at hand."""

@@ -21,10 +21,10 @@ OPACITY = 0.7
 
 
 class Layer(NamedTuple):
-    """One source: its number, its map H W at any scale, its boxes in pixels, its confidence."""
+    """One source: its number, heat 0 to 255 at any resolution, boxes in pixels, confidence."""
 
     number: int
-    map: FloatMap
+    heat: NDArray[np.uint8]
     boxes: Sequence[ScoredBox]
     confidence: float
 
@@ -34,14 +34,25 @@ def colour_of(number: int) -> tuple[int, int, int]:
     return COLOURS[(number - 1) % len(COLOURS)]
 
 
-def overlay_sources(picture: NDArray[np.uint8], layers: Sequence[Layer]) -> NDArray[np.uint8]:
-    """Draw maps and boxes; without layers the picture stays bare.
+def own_range(values: FloatMap) -> NDArray[np.uint8]:
+    """A map as heat by its own range; a constant one has none."""
+    span = float(np.ptp(values))
+    levels = (values - values.min()) * np.float32(255 / span) if span > 0 else np.zeros_like(values)
+    heat: NDArray[np.uint8] = levels.astype(np.uint8)
+    return heat
+
+
+def overlay_sources(
+    picture: NDArray[np.uint8], layers: Sequence[Layer], opacity: float = OPACITY
+) -> NDArray[np.uint8]:
+    """Draw heat and boxes; without layers the picture stays bare.
 
     Args:
         picture: uint8, H W 3.
-        layers: of the sources to show; each pixel shows the one that is brightest there.
+        layers: of the sources to show; each pixel shows the one that is hottest there.
+        opacity: of the hottest place, 0 to 1.
     """
-    canvas = Image.fromarray(_tinted(picture, layers))
+    canvas = _tinted(Image.fromarray(picture), layers, opacity)
     size = max(MIN_TEXT, round(TEXT_SHARE * min(canvas.size)))
     font = ImageFont.load_default(size)
     draw = ImageDraw.Draw(canvas)
@@ -55,22 +66,20 @@ def overlay_sources(picture: NDArray[np.uint8], layers: Sequence[Layer]) -> NDAr
     return np.asarray(canvas)
 
 
-def _tinted(picture: NDArray[np.uint8], layers: Sequence[Layer]) -> NDArray[np.uint8]:
-    """Each pixel mixed with the colour of its brightest source."""
+def _tinted(canvas: Image.Image, layers: Sequence[Layer], opacity: float) -> Image.Image:
+    """Each pixel mixed with the colour of its hottest source."""
     if not layers:
-        return picture
-    levels = np.stack([_levels(layer.map) for layer in layers])
-    owners = levels.argmax(0)
-    colours = np.array([colour_of(layer.number) for layer in layers], np.float32)[owners]
-    alpha = (OPACITY * levels.max(0))[..., None]
-    mixed: NDArray[np.uint8] = (picture * (1 - alpha) + colours * alpha).astype(np.uint8)
-    return mixed
+        return canvas
+    heats = np.stack([_spread(layer.heat, canvas.size) for layer in layers])
+    colours = Image.fromarray(heats.argmax(0).astype(np.uint8))
+    colours.putpalette([value for layer in layers for value in colour_of(layer.number)])
+    mask = Image.fromarray(heats.max(0)).point([round(opacity * level) for level in range(256)])
+    return Image.composite(colours.convert("RGB"), canvas, mask)
 
 
-def _levels(values: FloatMap) -> FloatMap:
-    """A map in 0 to 1 by its own range; a constant one is 0."""
-    span = float(np.ptp(values))
-    return (values - values.min()) / np.float32(span) if span > 0 else np.zeros_like(values)
+def _spread(heat: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Heat over a picture of this width and height."""
+    return np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
 
 
 def _frames(

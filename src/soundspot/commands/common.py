@@ -88,10 +88,11 @@ def require_film_outputs(arguments: argparse.Namespace) -> None:
     Raises:
         OptionError: saying what could be.
     """
-    if not (arguments.output or arguments.tracks or arguments.json):
+    if not (arguments.output or arguments.tracks or arguments.json or arguments.listen):
+        listen = "" if arguments.sources is None else ", --listen DIR"
         raise OptionError(
-            f"{arguments.input} is a video: say what to write: -o FILM.mp4, --tracks FILE.jsonl or "
-            "--json FILE"
+            f"{arguments.input} is a video: say what to write: -o FILM.mp4, --tracks FILE.jsonl"
+            f"{listen} or --json FILE"
         )
     if arguments.tracks == "-":
         raise OptionError("--tracks -: give a file; --json - prints the summary")

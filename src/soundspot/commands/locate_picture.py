@@ -31,9 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     _check_outputs(arguments)
     locate_sources.check(arguments)
     if arguments.sources is not None:
-        for name, value in cuts(arguments).items():
-            if value is not None:
-                raise OptionError(f"--{name} does not go with --sources")
         return locate_sources.run(arguments)
     from soundspot.locating import locate
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soundspot.commands import film_look
 from soundspot.commands.common import (
+    cuts,
     load_model,
     refuse_overwriting,
     require_film_outputs,
@@ -15,14 +19,22 @@ from soundspot.commands.common import (
     write_json,
 )
 from soundspot.errors import OptionError
-from soundspot.files import check_writable
+from soundspot.files import check_writable, write_beside
 
 if TYPE_CHECKING:
-    from soundspot.several import SourceResult
+    from soundspot.filming_sources import FilmedSource
+    from soundspot.separating import Separated
 
 OPTIONS = {"sources", "approach", "listen"}
-VIDEO_OPTIONS = {"sources", "output", "json", "tracks", "start", "stop", "every"}
-"""Of a video, those that several sources take."""
+WINDOWS = "the sources are told apart once, by 1 s of sound every 0.5 s; leave it out"
+NOT_OF_VIDEOS = {
+    "window": WINDOWS,
+    "hop": WINDOWS,
+    "smooth": "each frame answers for itself; leave it out",
+    "batch": "frames are asked one by one; leave it out, --every 5 is what saves time",
+    "keep_partial": "all of the clip is heard first; give a --stop that lies before the damage",
+}
+"""Options of a video of one source that several do not take, and what to do."""
 MOST = 4
 
 
@@ -31,7 +43,7 @@ def define(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--sources", metavar="K", help="several sources: how many (1 to 4), or auto")
     add("--approach", metavar="A", help="how they are told apart (default: territories)")
-    add("--listen", metavar="DIR", help="write what each source sounds like, as .wav, there")
+    add("--listen", metavar="DIR", help="write what each source sounds like there, as .wav")
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -62,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Locate, write what is asked for, and say it in one line a source."""
     sources = number(arguments.sources)
     maps = _files(arguments.map, MOST) if arguments.map else []
-    sounds = _files(f"{arguments.listen}/source.wav", MOST) if arguments.listen else []
+    sounds = _sound_files(arguments, MOST)
     refuse_overwriting(
         [arguments.output, arguments.json, *map(str, maps), *map(str, sounds)],
         (arguments.input, arguments.sound, arguments.model),
@@ -79,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.method,
         listen=arguments.listen is not None,
         device=arguments.device,
+        **cuts(arguments),
     )
     for file in [*maps[: len(found)], *sounds[: len(found)]]:
         check_writable(file)  # all or nothing: one that fails would leave the others behind
@@ -86,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         save(arguments.output, as_picture(arguments.input), found)
     for one, file in zip(found, maps, strict=False):
         one.result.save_map(file)
-    _write_sounds(found, sounds)
+    _write_sounds([one.sound for one in found], sounds)
     if arguments.json:
         write_json(arguments.json, {"sources": [one.json() for one in found]})
     text = "\n".join(map(str, found)) or "no visible source"
@@ -95,41 +108,68 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_video(arguments: argparse.Namespace, options: set[str]) -> int:
-    """The same in each frame of a video; `options` are those that a video can be given."""
-    for name in sorted(options - VIDEO_OPTIONS):
-        if getattr(arguments, name) is not None:
-            typed = name if name == "sound" else f"--{name.replace('_', '-')}"
-            raise OptionError(f"{typed} does not go with --sources of a video")
-    require_film_outputs(arguments)
-    sources = number(arguments.sources)
-    outputs = arguments.output, arguments.tracks, arguments.json
-    refuse_overwriting(outputs, (arguments.input, arguments.model))
-    if arguments.json not in (None, "-"):
-        check_writable(arguments.json)
+def run_video(arguments: argparse.Namespace) -> int:
+    """The same in each frame of a video."""
+    sounds = _check_video(arguments)
     if arguments.output:
-        say_what_is_encoded_again(arguments.input, arguments.output)
+        heard = arguments.sound or arguments.input
+        say_what_is_encoded_again(heard, arguments.output)
+    found = _film(arguments)
+    _write_sounds([one.sound for one in found], sounds)
+    if arguments.json:
+        write_json(arguments.json, {"sources": [one.json() for one in found]})
+    paths = (arguments.output, arguments.tracks, *sounds[: len(found)])
+    written = [f"written: {path}" for path in paths if path]
+    text = "\n".join([*map(str, found), *written])
+    print(text, file=sys.stderr if arguments.json == "-" else sys.stdout)
+    return 0
+
+
+def _check_video(arguments: argparse.Namespace) -> list[Path]:
+    """Refuse, before any work is done, what cannot be done or written; the sounds' files.
+
+    Raises:
+        OptionError: naming the option.
+        MediaError: the disk takes no such file.
+    """
+    for name, reason in NOT_OF_VIDEOS.items():
+        if getattr(arguments, name) is not None:
+            typed = f"--{name.replace('_', '-')}"
+            raise OptionError(f"{typed} does not go with --sources of a video: {reason}")
+    sources = number(arguments.sources)
+    require_film_outputs(arguments)
+    film_look.check(arguments)
+    sounds = _sound_files(arguments, MOST if sources == "auto" else int(sources))
+    inputs = [arguments.input, arguments.sound, arguments.model]
+    refuse_overwriting(
+        [arguments.output, arguments.tracks, arguments.json, *map(str, sounds)],
+        [name for name in inputs if name is not None],
+    )
+    for file in [*([arguments.json] if arguments.json not in (None, "-") else []), *sounds]:
+        check_writable(file)
+    return sounds
+
+
+def _film(arguments: argparse.Namespace) -> list[FilmedSource]:
     from soundspot.filming_sources import film_sources
 
-    found = film_sources(
+    return film_sources(
         arguments.input,
         load_model(arguments),
         arguments.output,
-        sources,  # type: ignore[arg-type]
+        number(arguments.sources),  # type: ignore[arg-type]
         arguments.method,
+        sound=arguments.sound,
         tracks=arguments.tracks,
+        look=film_look.look_of(arguments),
+        listen=arguments.listen is not None,
         every=1 if arguments.every is None else arguments.every,
         start=arguments.start or 0.0,
         stop=arguments.stop,
         device=arguments.device,
         progress=sys.stderr.isatty(),
+        **cuts(arguments),
     )
-    if arguments.json:
-        write_json(arguments.json, {"sources": [one.json() for one in found]})
-    written = [f"written: {path}" for path in (arguments.output, arguments.tracks) if path]
-    text = "\n".join([*map(str, found), *written])
-    print(text, file=sys.stderr if arguments.json == "-" else sys.stdout)
-    return 0
 
 
 def _files(name: str, count: int) -> list[Path]:
@@ -138,7 +178,14 @@ def _files(name: str, count: int) -> list[Path]:
     return [path.with_name(f"{path.stem}-{n + 1}{path.suffix}") for n in range(count)]
 
 
-def _write_sounds(found: list[SourceResult], files: list[Path]) -> None:
-    for one, file in zip(found, files, strict=False):
-        if one.sound is not None:
-            one.sound.save(file)
+def _sound_files(arguments: argparse.Namespace, count: int) -> list[Path]:
+    """Where the sounds of so many sources go, if anywhere."""
+    return _files(f"{arguments.listen}/source.wav", count) if arguments.listen else []
+
+
+def _write_sounds(sounds: Sequence[Separated | None], files: Sequence[Path]) -> None:
+    """All of them, or none."""
+    with contextlib.ExitStack() as stack:
+        for sound, file in zip(sounds, files, strict=False):
+            if sound is not None:
+                sound.save(stack.enter_context(write_beside(file)))

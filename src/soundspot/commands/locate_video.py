@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soundspot.commands import locate_sources
+from soundspot.commands import film_look, locate_sources
 from soundspot.commands.common import (
     CUTS,
     load_model,
@@ -16,15 +16,14 @@ from soundspot.commands.common import (
     say_what_is_encoded_again,
     write_json,
 )
-from soundspot.errors import OptionError
 from soundspot.files import check_writable, one_line
 
 if TYPE_CHECKING:
     from soundspot.film_job import FilmReport, FilmTask
 
-LOOK = ("opacity", "side_by_side", "curve", "no_boxes")
 STREAM = ("start", "stop", "every", "window", "hop", "smooth", "batch")
-OPTIONS = {"sound", "output", "json", "tracks", "keep_partial", "sources", *CUTS, *LOOK, *STREAM}
+OUTPUTS = {"output", "json", "tracks", "listen"}
+OPTIONS = {"sound", "keep_partial", "sources", *OUTPUTS, *CUTS, *film_look.OPTIONS, *STREAM}
 SECONDS_A_PLACE = 60
 """Between the places of 1:02:03."""
 
@@ -39,16 +38,8 @@ def define(group: argparse._ArgumentGroup) -> None:
     add("--window", metavar="S", type=float, help="seconds of sound around a frame (default: 2)")
     add("--hop", metavar="S", type=float, help="seconds between windows (default: 0.5)")
     add("--smooth", metavar="S", type=float, help="seconds to average over, each side (0: off)")
-    _flag(group, "--side-by-side", "the untouched picture to the left")
-    _flag(group, "--curve", "the confidence so far, below the picture")
-    add("--opacity", metavar="X", type=float, help="of the heat, 0 to 1 (default: 0.65)")
-    _flag(group, "--no-boxes", "draw no boxes")
-    _flag(group, "--keep-partial", "of a video that breaks off, keep what came before")
-
-
-def _flag(group: argparse._ArgumentGroup, name: str, says: str) -> None:
-    """A switch whose absence can be told from its being off."""
-    group.add_argument(name, action="store_true", default=None, help=says)
+    film_look.define(group)
+    film_look.add_flag(group, "--keep-partial", "of a video that breaks off, keep what came before")
 
 
 def seconds(text: str) -> float:
@@ -65,7 +56,7 @@ def seconds(text: str) -> float:
 def run(arguments: argparse.Namespace) -> int:
     """Localize frame by frame, write what is asked for, say who sounded when; 1 if only a part."""
     if arguments.sources is not None:
-        return locate_sources.run_video(arguments, OPTIONS)
+        return locate_sources.run_video(arguments)
     _check(arguments)
     from soundspot.filming import film_clip
     from soundspot.track_file import summary_text
@@ -99,10 +90,9 @@ def _verdict(report: FilmReport) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse, before any work is done, what cannot be written."""
+    locate_sources.check(arguments)
     require_film_outputs(arguments)
-    for name in LOOK:
-        if getattr(arguments, name) is not None and not arguments.output:
-            raise OptionError(f"--{name.replace('_', '-')} changes how a film looks; it needs -o")
+    film_look.check(arguments)
     inputs = [arguments.input, arguments.sound, arguments.model]
     refuse_overwriting(
         (arguments.output, arguments.tracks, arguments.json), [i for i in inputs if i is not None]
@@ -113,16 +103,14 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _task(arguments: argparse.Namespace) -> FilmTask:
     from soundspot.film_job import FilmTask
-    from soundspot.render_film import Look
 
     given = {n: v for n in STREAM if (v := getattr(arguments, n)) is not None}
-    look: dict[str, Any] = {n: v for n in LOOK[:-1] if (v := getattr(arguments, n)) is not None}
     return FilmTask(
         clip=Path(arguments.input),
         film=_path(arguments.output),
         tracks=_path(arguments.tracks),
         sound=_path(arguments.sound),
-        look=Look(**look, boxes=not arguments.no_boxes),
+        look=film_look.look_of(arguments),
         keep_partial=bool(arguments.keep_partial),
         threshold=arguments.threshold,
         visible=arguments.visible,

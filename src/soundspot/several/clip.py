@@ -6,7 +6,8 @@ of the last. In any frame, a position belongs to the territory whose centre is n
 look. That is for a camera that stands still or moves little; a new scene is a new clip.
 
 `active` tells when each one sounds: r_k(t) sigmoid(h(t)), its share of moment t, if anything is to
-be heard at all.
+be heard at all. `sounds` tells what each one sounds like, separated by the same shares
+(`time_shares`) as of a picture.
 """
 
 from __future__ import annotations
@@ -29,17 +30,28 @@ from soundspot.several.counting import MOST, count_sources
 from soundspot.several.locate import answer
 from soundspot.several.scene import Scene
 from soundspot.several.source import SourceResult
-from soundspot.several.space import SharedSpace, encode, matches, similarities
+from soundspot.several.space import (
+    WINDOW_SECONDS,
+    SharedSpace,
+    encode,
+    matches,
+    similarities,
+)
+from soundspot.several.spectra import separated
 from soundspot.several.territories import Territories, voiced_maps
 from soundspot.several.territory_fit import Territories as Fitted
 from soundspot.several.territory_fit import describe, fit_territories, nearest, pool_each
+from soundspot.several.time_shares import masks_of_shares
 from soundspot.watch import frozen
 
 if TYPE_CHECKING:
     from soundspot.localize import Method
+    from soundspot.separating import Separated
     from soundspot.similarity import Similarity
 
 KEY_FRAMES = 16
+NAME = "several sources of a clip"
+"""What needs a shared space."""
 LOWEST = -100.0
 """The similarity of a source that has no place in a frame: confidence 0."""
 
@@ -65,8 +77,8 @@ class SourcesOfClip:
         return len(self.fitted.voices)
 
     def activity(self, seconds: float) -> NDArray[np.float64]:
-        """How much each source sounds at a time, k: interpolated between windows."""
-        if not len(self.times):
+        """How much each source sounds at a time, k: interpolated between windows, 0 in silence."""
+        if not (np.abs(self.times - seconds) <= WINDOW_SECONDS / 2).any():
             return np.zeros(len(self))
         return np.array([np.interp(seconds, self.times, row) for row in self.active])
 
@@ -79,6 +91,12 @@ class SourcesOfClip:
         answers = [answer(scene, Territories(), [one], each)[0] for one in found]
         return [replace(one, number=n + 1) for n, one in enumerate(answers)]
 
+    def sounds(self) -> list[Separated]:
+        """What each source sounds like over the whole clip; together they are the clip's sound."""
+        _, _, windows = encode(self.scene, NAME)
+        masks = masks_of_shares(self.scene, self.fitted.shares, windows.times)
+        return [separated(self.scene, mask) for mask in masks]
+
 
 def sources_of_clip(
     model: Similarity,
@@ -88,6 +106,7 @@ def sources_of_clip(
     method: str | Method | None = None,
     *,
     device: str = "auto",
+    threshold: float | None = None,
     visible: float | None = None,
 ) -> SourcesOfClip:
     """Fit the sources of a clip.
@@ -99,6 +118,7 @@ def sources_of_clip(
         sources: how many, 1 to 4, or "auto".
         method: how maps are made; None: the model's own.
         device: "auto" or a torch device name.
+        threshold: raw map value at which maps are cut; None: the calibrated one.
         visible: confidence from which a source is called visible; None: the model's own.
 
     Raises:
@@ -110,11 +130,11 @@ def sources_of_clip(
         raise MediaError("the clip has no frame; several sources need at least one")
     if sources != "auto" and not (type(sources) is int and 1 <= sources <= MOST):
         raise OptionError(f"sources is auto or 1 to {MOST}, got {sources}")
-    locator = Locator(model, method, device=device, visible=visible)
+    locator = Locator(model, method, device=device, threshold=threshold, visible=visible)
     picks = np.unique(np.linspace(0, len(frames) - 1, KEY_FRAMES).round().astype(int))
     heard = as_sound(sound, locator.facts.sample_rate)
     scene = Scene(locator, tuple(frames[n] for n in picks), heard, all_of_it=True)
-    shared, positions, windows = encode(scene, "several sources of a clip")
+    shared, positions, windows = encode(scene, NAME)
     count = count_sources(scene) if sources == "auto" else sources
     with frozen(model), torch.no_grad():
         fitted = fit_territories(shared, positions, windows, count)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soundspot.errors import MediaError, OptionError
+from soundspot.facts import facts_of
 from soundspot.files import one_line
 from soundspot.media.audio import read_sound
 from soundspot.media.film_writer import pictures_end
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
 LONGEST = 120.0
 """Seconds: a longer clip hardly has the same sources all the while, and is to be cut."""
-SOUND_RATE = 44_100
-"""Hz of the sound that is cut to the stretch; the model's own rate follows."""
 EQUAL_PART = 0.5
+"""Of an equal share of a moment: from where on a source sounds in it."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,12 @@ class Stretch:
     """A part of a clip.
 
     Args:
-        clip: a video with sound.
+        clip: a video.
         size: width and height of its pictures.
         start: seconds.
         stop: seconds; None: the end.
         end: where its pictures end, in seconds.
+        sound: heard in place of the clip's own, on the clip's clock.
     """
 
     clip: Path
@@ -54,9 +55,17 @@ class Stretch:
     start: float
     stop: float | None
     end: float
+    sound: Path | None = None
 
     @classmethod
-    def of(cls, clip: Path, info: VideoInfo, start: float, stop: float | None) -> Stretch:
+    def of(
+        cls,
+        clip: Path,
+        info: VideoInfo,
+        start: float,
+        stop: float | None,
+        sound: Path | None = None,
+    ) -> Stretch:
         """Look where it ends.
 
         Raises:
@@ -76,7 +85,7 @@ class Stretch:
                 f"{one_line(clip)}: several sources are fitted to at most {LONGEST:g} s at once, "
                 f"and this is {end - start:.0f} s; give a start and a stop"
             )
-        return cls(clip, (info.width, info.height), start, stop, end)
+        return cls(clip, (info.width, info.height), start, stop, end, sound)
 
     def frames(self, start: float, every: float | None = None) -> Iterator[tuple[float, Picture]]:
         """Frames from a time on, those of another size fitted to the first one's."""
@@ -91,12 +100,24 @@ class Stretch:
         method: str | Method | None,
         *,
         device: str,
+        threshold: float | None = None,
+        visible: float | None = None,
     ) -> SourcesOfClip:
         """Fit the sources to some of its frames and all of its sound; as `sources_of_clip`."""
         seconds = self.end - self.start
         keys = [picture for _, picture in self.frames(self.start, seconds / KEY_FRAMES)]
-        sound = read_sound(self.clip, SOUND_RATE, self.start, seconds), SOUND_RATE
-        return sources_of_clip(model, keys, sound, sources, method, device=device)
+        rate = facts_of(model).sample_rate
+        heard = read_sound(self.sound or self.clip, rate, self.start, seconds)
+        return sources_of_clip(
+            model,
+            keys,
+            (heard, rate),
+            sources,
+            method,
+            device=device,
+            threshold=threshold,
+            visible=visible,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +129,7 @@ class SourcesMoment:
         index: 0 for the first frame of the stretch.
         picture: the frame.
         sources: every source, by number.
+        active: 0 to 1, how much each of them sounds.
         shown: whether each of them is seen and heard.
         repeated: said of a frame before.
         state: from which the moments behind this one can be had.
@@ -117,9 +139,15 @@ class SourcesMoment:
     index: int
     picture: Picture
     sources: tuple[SourceResult, ...]
+    active: tuple[float, ...]
     shown: tuple[bool, ...]
     repeated: bool
     state: dict[str, Any]
+
+
+def sounds_from(sources: int) -> float:
+    """The share of a moment, 0 to 1, from which on one of so many sources is said to sound."""
+    return EQUAL_PART / sources
 
 
 def source_moments(
@@ -129,15 +157,17 @@ def source_moments(
     begin = {"done": 0, "judged": stretch.start, "index": 0}
     state: dict[str, Any] = begin if resume is None else dict(resume)
     sources: tuple[SourceResult, ...] = ()
+    active: tuple[float, ...] = ()
     shown: tuple[bool, ...] = ()
     done = state["done"]
     for index, (time, picture) in enumerate(stretch.frames(state["judged"]), state["index"]):
         judged = index % every == 0
         if judged:
             sources = tuple(found.locate(picture))
-            loud = found.activity(time - stretch.start) >= EQUAL_PART / len(found)
-            shown = tuple(s.result.visible and bool(a) for s, a in zip(sources, loud, strict=True))
+            active = tuple(found.activity(time - stretch.start).tolist())
+            loud = [share >= sounds_from(len(found)) for share in active]
+            shown = tuple(s.result.visible and a for s, a in zip(sources, loud, strict=True))
             state = {"judged": time, "index": index}
         if index >= done:
             kept = {**state, "done": index + 1}
-            yield SourcesMoment(time, index, picture, sources, shown, not judged, kept)
+            yield SourcesMoment(time, index, picture, sources, active, shown, not judged, kept)

@@ -15,7 +15,6 @@ from soundspot.facts import Calibration
 from soundspot.locating import LocalEvidence, Locator, cut, is_silence
 from soundspot.media.audio import as_sound
 from soundspot.media.image import as_picture
-from soundspot.separating import Separated
 from soundspot.several.approach import Approach, Found
 from soundspot.several.counting import MOST, count_sources
 from soundspot.several.explaining_away import ExplainingAway
@@ -25,7 +24,7 @@ from soundspot.several.pixel_masks import PixelMasks
 from soundspot.several.scene import Scene
 from soundspot.several.separate_first import SeparateFirst
 from soundspot.several.source import SourceResult
-from soundspot.several.spectra import masked
+from soundspot.several.spectra import separated
 from soundspot.several.territories import Territories
 from soundspot.several.two_blobs import TwoBlobs
 from soundspot.similarity import Similarity
@@ -76,7 +75,8 @@ def locate_sources(
         method: how maps are made, as `soundspot methods` lists them; None: the model's own.
         listen: separate each source's sound too, where the approach can.
         device: "auto", "cpu", "cuda" or "mps".
-        threshold: raw map value at which maps are cut; None: the calibrated one.
+        threshold: raw map value at which maps are cut, where they are maps of the method's; None:
+            the calibrated one.
         visible: confidence from which a source is called visible; None: the model's own.
 
     Returns:
@@ -94,6 +94,12 @@ def locate_sources(
     if listen and not chosen.separates:
         able = ", ".join(name for name, kind in APPROACHES.items() if kind.separates)
         raise OptionError(f"{chosen.name} does not separate sounds; these do: {able}")
+    if threshold is not None and not chosen.scaled:
+        able = ", ".join(name for name, kind in APPROACHES.items() if kind.scaled)
+        raise OptionError(
+            f"the maps of {chosen.name} are no map of the method's, and its thresholds do not fit "
+            f"them; these take one: {able}"
+        )
     locator = Locator(model, method, device=device, threshold=threshold, visible=visible)
     heard = as_sound(sound, locator.facts.sample_rate)
     scene = Scene(locator, (as_picture(image),), heard, listen=listen)
@@ -136,19 +142,10 @@ def _answer(
     result = locator.result(picture, evidence, seconds)
     if result.visible and not approach.scaled:
         result = replace(result, boxes=cut(result.map, None, confidence))
-    sound = None if one.mask is None else _sound(scene, one)
+    sound = None if one.mask is None else separated(scene, one.mask)
     return SourceResult(number, result, approach.name, sound, one.voice)
 
 
 def _confidence(scene: Scene, similarity: float) -> float:
     calibration = scene.locator.facts.calibration or Calibration()
     return float(1 / (1 + np.exp(-(calibration.scale * similarity + calibration.bias))))
-
-
-def _sound(scene: Scene, one: Found) -> Separated:
-    """The stretch under the source's mask."""
-    assert one.mask is not None
-    samples = masked(scene, one.mask)
-    energy = float(np.square(scene.stretch, dtype=np.float64).sum())
-    kept = float(np.square(samples, dtype=np.float64).sum())
-    return Separated(samples, scene.locator.facts.sample_rate, kept / energy if energy else 0.0)

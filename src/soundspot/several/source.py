@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundspot.media.image import write_picture
-from soundspot.render_sources import Layer, overlay_sources
+from soundspot.render_sources import Layer, overlay_sources, own_range
 
 if TYPE_CHECKING:
     from soundspot.result import Result
@@ -51,7 +51,7 @@ class SourceResult:
 def draw(picture: NDArray[np.uint8], sources: Sequence[SourceResult]) -> NDArray[np.uint8]:
     """The picture with every visible source in a colour of its own, uint8, H W 3."""
     layers = [
-        Layer(one.number, one.result.map, one.result.boxes, one.result.confidence)
+        Layer(one.number, own_range(one.result.map), one.result.boxes, one.result.confidence)
         for one in sources
         if one.result.visible
     ]

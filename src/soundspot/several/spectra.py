@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from soundspot.band_mask import BandMask
-from soundspot.separating import apply_mask
+from soundspot.separating import Separated, apply_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,3 +50,11 @@ def masked(scene: Scene, mask: BandMask) -> np.ndarray[tuple[int], np.dtype[np.f
         samples, mask, scene.locator.facts.sample_rate
     ).numpy()
     return heard
+
+
+def separated(scene: Scene, mask: BandMask) -> Separated:
+    """What is heard under a mask, and its share of the stretch's energy."""
+    samples = masked(scene, mask)
+    energy = float(np.square(scene.stretch, dtype=np.float64).sum())
+    kept = float(np.square(samples, dtype=np.float64).sum())
+    return Separated(samples, scene.locator.facts.sample_rate, kept / energy if energy else 0.0)
