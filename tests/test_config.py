@@ -61,8 +61,21 @@ def test_what_is_printed_reads_as_the_same(tmp_path: Path) -> None:
         ("a: [", "cannot be read as YAML"),
         ("a: !!python/object:os.system {}", "unknown key|cannot be read as YAML"),
         ("side: 100", "multiple of 32"),
-        ("rate: .inf", "rate is above 0"),
+        ("rate: .inf", "rate is at least 0 and finite, not inf"),
+        ("rate: 0", "rate is above 0"),
+        ("ema: 1", "ema is below 1, not 1"),
+        ("mosaics: 2", "mosaics is 0 to 1, not 2.0"),
+        ("still: 99", "still is 0 to 16, not 99"),
+        ("keep: 0", "keep is at least 1, not 0"),
+        ("patience: 2", "needs --validate"),
         ("scenes: 1", "scenes is at least 2"),
+        ("blocks: 40", "blocks=40 share 32 scenes"),
+        (f"seed: {2**64}", "seed is 0 to 4294967295, not 18446744073709551616"),
+        ("seed: 2001-13-45", "cannot be read as YAML"),
+        ("seed: !!int abc", "cannot be read as YAML"),
+        ('seed: !!int ""', "cannot be read as YAML"),
+        ("bf16: !!bool maybe", "cannot be read as YAML"),
+        ("seed: !!timestamp abc", "cannot be read as YAML"),
         ("model: magic", "unknown model 'magic'"),
     ],
 )
@@ -88,6 +101,14 @@ def test_the_command_prints_the_configuration(capsys: pytest.CaptureFixture[str]
     assert "\nsteps: 9  # steps in all\n" in said
     assert 'data: "D"' in said
     assert len(said.splitlines()) == len(keys())
+
+
+@pytest.mark.parametrize("name", ["dätä 😀 x", 'a "b" \\ c', "\ud83d\udce4", "\x7f\x85\ufeff\n"])
+def test_a_name_of_any_letters_reads_as_the_same(name: str, tmp_path: Path) -> None:
+    """Names of files that are no text come with lone surrogates."""
+    for data in [(name,), (name, "b")]:
+        config = merge({"data": data, "bank": name})
+        assert merge(read_config(written(tmp_path, config.text()))) == config
 
 
 @pytest.mark.parametrize("told", [["A", "B"], ["--data", "A", "B"], ["--data=A", "--data=B"]])

@@ -149,15 +149,24 @@ def _entries(text: str, name: str) -> Iterator[tuple[Any, Any, str]]:
             raise OptionError(f"{name}: a configuration is lines of `key: value`")
         for key, value in root.value:
             line = key.start_mark.line + 1
-            yield loader.construct_object(key), _plain(loader, value), f"{name}, line {line}"
-    except yaml.YAMLError as error:
+            yield _plain(loader, key), _plain(loader, value), f"{name}, line {line}"
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise OptionError(f"{name}: cannot be read as YAML ({one_line(error)[:200]})") from None
 
 
 def _written(value: Any) -> str:
     """A value as YAML; a list of one as that one."""
-    alone = isinstance(value, tuple) and len(value) < 2
-    return json.dumps((*value, "")[0] if alone else value)
+    if isinstance(value, tuple):
+        texts = [_written(one) for one in value]
+        return f"[{', '.join(texts)}]" if len(texts) > 1 else (*texts, '""')[0]
+    if isinstance(value, str):
+        return f'"{"".join(map(_letter, value))}"'
+    return json.dumps(value)
+
+
+def _letter(letter: str) -> str:
+    """As in JSON, but beyond 16 bits: there JSON writes two halves, which YAML does not join."""
+    return f"\\U{ord(letter):08x}" if letter > "\uffff" else json.dumps(letter)[1:-1]
 
 
 def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
