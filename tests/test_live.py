@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+import soundspot
 from soundspot import cli, live, live_devices
 from soundspot.errors import MediaError, OptionError
 from soundspot.facts import ModelFacts
@@ -72,6 +74,30 @@ def test_who_takes_waits_for_a_frame():
     slot = LatestFrame()
     threading.Timer(0.05, lambda: (slot.put(1.0, picture(1)), slot.end())).start()
     assert [t for t, _ in slot] == [1.0]
+
+
+def test_pictures_of_one_s_own_threads(model_file: Path) -> None:
+    """As docs/video.md shows: pictures from one thread, sound in pieces from another."""
+    pictures, pieces = soundspot.LatestFrame(), queue.SimpleQueue[np.ndarray]()
+    seconds, rate = 1.2, 16_000
+
+    def camera() -> None:
+        for n in range(6):
+            pictures.put(n * seconds / 6, np.full((48, 64, 3), 40 * n, np.uint8))
+            pieces.put(np.random.default_rng(n).normal(0, 0.1, round(seconds / 6 * rate)))
+            time.sleep(0.02)
+        pictures.end()
+
+    def microphone() -> Iterator[np.ndarray]:
+        while True:
+            yield pieces.get()
+
+    threading.Thread(target=camera).start()
+    sound, model = (microphone(), rate), soundspot.load(model_file)
+    moments = list(soundspot.stream(pictures, sound, model, live=True, hop=0.2, window=0.2))
+    assert [m.time for m in moments] == sorted({m.time for m in moments})
+    assert moments[-1].time == pytest.approx(5 * seconds / 6)
+    assert int(moments[-1].result.picture[0, 0, 0]) == 200
 
 
 def test_sound_is_put_where_the_clock_says():

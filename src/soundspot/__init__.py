@@ -44,10 +44,15 @@ if TYPE_CHECKING:
     from soundspot.errors import SoundspotError as SoundspotError
     from soundspot.facts import Calibration as Calibration
     from soundspot.facts import ModelFacts as ModelFacts
+    from soundspot.film_job import FilmTask as FilmTask
+    from soundspot.filming import film_clip as film_clip
+    from soundspot.filming_sources import film_sources as film_sources
+    from soundspot.live_feeds import LatestFrame as LatestFrame
     from soundspot.localize import METHODS as METHODS
     from soundspot.localize import parse as parse
     from soundspot.locating import Locator as Locator
     from soundspot.locating import locate as locate
+    from soundspot.render_film import Look as Look
     from soundspot.result import Result as Result
     from soundspot.separating import separate as separate
     from soundspot.several import SourceResult as SourceResult
@@ -63,7 +68,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "METHODS": "localize",
     "Calibration": "facts",
+    "FilmTask": "film_job",
+    "LatestFrame": "live_feeds",
     "Locator": "locating",
+    "Look": "render_film",
     "ModelFacts": "facts",
     "Moment": "streaming",
     "Report": "benchmark",
@@ -74,6 +82,8 @@ _HOMES = {
     "TrackedBox": "streaming",
     "check_model": "similarity",
     "evaluate": "benchmark",
+    "film_clip": "filming",
+    "film_sources": "filming_sources",
     "load": "checkpoint",
     "locate": "locating",
     "locate_sources": "several",

@@ -31,17 +31,26 @@ LATE = 5.0
 
 
 class LatestFrame:
-    """A slot for one picture: who puts never waits, who takes gets the latest, each once."""
+    """A slot for one picture: who puts never waits, who takes gets the latest, each once.
+
+    For pictures that come on their own, such as a robot's: put them in one thread, and give the
+    slot to `soundspot.stream(..., live=True)` in another (docs/video.md).
+    """
 
     def __init__(self) -> None:
         self.dropped = 0
         self._changed = threading.Condition()
-        self._held: tuple[float, Callable[[], Picture]] | None = None
+        self._held: tuple[float, Picture | Callable[[], Picture]] | None = None
         self._ended = False
         self._error: BaseException | None = None
 
-    def put(self, time: float, picture: Callable[[], Picture]) -> bool:
-        """Replace what is held; False where nobody takes any more."""
+    def put(self, time: float, picture: Picture | Callable[[], Picture]) -> bool:
+        """Replace what is held; False where nobody takes any more.
+
+        Args:
+            time: seconds, on the clock of the sound.
+            picture: H W 3, uint8; or what makes it, called only if it is taken.
+        """
         with self._changed:
             self.dropped += self._held is not None and not self._ended
             self._held = (time, picture)
@@ -67,7 +76,8 @@ class LatestFrame:
                 held, self._held = self._held, None
             if held is None:
                 break
-            yield held[0], held[1]()
+            time, picture = held
+            yield time, picture() if callable(picture) else picture
         if self._error is not None:
             raise self._error
 
@@ -100,7 +110,7 @@ def film_feed(path: str | os.PathLike[str]) -> Iterator[Feed]:
 
     def play() -> None:
         for time, picture in _chained(first, reader):
-            if stopped.wait(max(0.0, time - now())) or not frames.put(time, _ready(picture)):
+            if stopped.wait(max(0.0, time - now())) or not frames.put(time, picture):
                 return
 
     with feeding(play, frames, stopped):
@@ -112,10 +122,6 @@ def _chained(
 ) -> Iterator[tuple[float, Picture]]:
     yield first
     yield from rest
-
-
-def _ready(picture: Picture) -> Callable[[], Picture]:
-    return lambda: picture
 
 
 @contextlib.contextmanager
