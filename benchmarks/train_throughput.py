@@ -517,14 +517,20 @@ def rates(place: Place, films: Path | None) -> None:
         found[f"gathered_bytes_a_scene^{axes}"] = sent / OPTIONS.scenes**axes
     found["summed_bytes_a_scene"] = counting.summed[0] / OPTIONS.scenes
     found["gradient_bytes"] = sum(p.numel() * p.element_size() for p in learner.trained)
-    tensors, taken = learner.tensors(), Clock()
-    path = place.folder / "checkpoint.safetensors"
-    taken.time(lambda: write_checkpoint(path, tensors, {"kind": "training"}))
-    found |= {"checkpoint_bytes": path.stat().st_size, "checkpoint_s": taken.wall[0]}
+    learner.learn(batch, 0)  # a checkpoint holds Adam's moments, which begin with the first step
+    found |= checkpoint_rates(learner, place.folder)
     if films is not None:
-        source = open_source(films)
+        source, taken = open_source(films), Clock()
         taken.time(lambda: pack(source, place.folder / "films", workers=0))
-        found["pack_film_s"] = taken.cpu[1] / len(source.entries)
+        found["pack_film_s"] = taken.cpu[0] / len(source.entries)
+
+
+def checkpoint_rates(learner: Learner, folder: Path) -> dict[str, float]:
+    """How large a checkpoint is, and how long it takes to write."""
+    tensors, taken = learner.tensors(), Clock()
+    path = folder / "checkpoint.safetensors"
+    taken.time(lambda: write_checkpoint(path, tensors, {"kind": "training"}))
+    return {"checkpoint_bytes": path.stat().st_size, "checkpoint_s": taken.wall[0]}
 
 
 def bytes_a_scene(batch: Batch) -> float:

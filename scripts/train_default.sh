@@ -9,6 +9,10 @@
 # picture tower is taken back part of the way to what it knew before.
 # Stopped at any point and started again, it goes on where it was. Needs soundspot[train].
 set -euo pipefail
+if [ $# -ne 2 ]; then
+  echo "usage: scripts/train_default.sh DATA RUN" >&2
+  exit 2
+fi
 data=$1 run=$2
 method="multi_scale(combined(similarity_map, inner_gradient, weights=(2, 3), blur=0.05, scaling='deviation'))"
 soundspot distill "$data/train/sounds" "$data/train/extra_sounds" \

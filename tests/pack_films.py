@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import av
 import numpy as np
@@ -85,3 +88,25 @@ def make_films(folder: Path, count: int, seconds: float = 1.0) -> Path:
     for n in range(count):
         make_film(folder / ("more" if n % 3 else "") / f"film {n:02d}.mp4", n, seconds)
     return folder
+
+
+class Deadly(PosixPath):
+    """A film whose decoder crashes: whichever worker opens it is killed."""
+
+    def __fspath__(self) -> str:
+        if multiprocessing.parent_process() is not None:
+            self.kill()
+        return str(self)
+
+    def kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Unlucky(Deadly):
+    """A film whose worker is killed once, as by a system that is short of memory."""
+
+    def kill(self) -> None:
+        died = Path(f"{self}.died")
+        if not died.exists():
+            died.touch()
+            super().kill()

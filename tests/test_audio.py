@@ -22,6 +22,7 @@ from soundspot.media.audio import (
     read_sound,
     write_sound,
 )
+from soundspot.media.sound_track import SoundTrack
 
 RATE = 16_000
 PITCH, LOUDNESS = 440.0, 0.5
@@ -319,6 +320,20 @@ def test_loud_floats_are_divided_by_their_peak(tmp_path):
     assert measure(sound)[1] < 1e-5  # still a pure tone: nothing was clipped
 
 
+def test_arrays_may_overshoot_and_are_refused_on_another_scale():
+    """A codec's overshoot is divided by its peak; 16-bit values that were cast are no sound."""
+    for loud in (1.2, 3.0):
+        sound = as_sound((loud * tone() / LOUDNESS, RATE))
+        assert np.abs(sound).max() == pytest.approx(1)
+        assert measure(sound)[1] < 1e-5
+    cast = np.round(20_000 * tone())
+    with pytest.raises(MediaError, match=r"floats up to 10000, beyond -1\.\.1; divide them"):
+        as_sound((cast, RATE))
+    np.testing.assert_allclose(
+        as_sound((cast / 32_768, RATE)), as_sound((cast.astype(np.int16), RATE)), atol=1e-6
+    )
+
+
 def test_resampled_square_wave_stays_in_range(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.sign(tone(1, 48_000) + 1e-9), 48_000)
     assert np.abs(read_sound(tmp_path / "a.wav")).max() <= 1
@@ -560,6 +575,7 @@ def test_paths_and_tensors(long_files):
         (np.full(9_000, np.nan), RATE),
         (np.zeros(9_000), 100),
         (np.zeros(9_000), "fast"),
+        ([[0.0], [0.0, 1.0]], RATE),
         (np.zeros(10), RATE),
         ("a.wav", RATE),
         "missing.wav",
@@ -568,6 +584,23 @@ def test_paths_and_tensors(long_files):
 def test_other_sources_are_refused(source):
     with pytest.raises(MediaError):
         as_sound(source, RATE)
+
+
+def test_likely_mistakes_are_named():
+    samples = tone()
+    for source, message in (
+        ((RATE, samples), r"given as \(rate, samples\); the order is \(samples, their rate\)"),
+        ((samples, "16000"), "sample rate that is '16000'; give a number"),
+        ((samples, samples), "sample rate that is an array 16000 of float64"),
+    ):
+        with pytest.raises(MediaError, match=message):
+            as_sound(source, RATE)
+        track = SoundTrack(source, RATE)
+        track.window(0, 1)
+        with pytest.raises(MediaError, match=message):
+            track.check(0)
+    with pytest.raises(OptionError, match="rate='16000' Hz; it must be a whole number"):
+        as_sound((samples, RATE), "16000")
 
 
 # --- real files --------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What flows through the referee: several sources, several processes' turns, and no maps kept."""
 
+import json
 import tracemalloc
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 
 from red_and_green import FACTS, Planted, mixtures_in, negatives_in, positives_in, write_scene
 from soundspot.benchmark import FolderOfMaps, Settings, evaluate, judge_all
-from soundspot.errors import SoundspotError
+from soundspot.errors import ManifestError, OptionError, SoundspotError
 from soundspot.facts import Calibration
 from soundspot.judging.findings import Columns
 from soundspot.judging.plan import Plan, asked
@@ -81,6 +82,24 @@ def test_wrong_sounds_are_of_other_pictures_and_groups(folder):
     assert order == [h.id for h in alone.wrong_sounds(first, 0)]
     shuffles = {tuple(h.id for h in alone.wrong_sounds(first, seed)) for seed in range(10)}
     assert len(shuffles) > 1
+
+
+def test_a_manifests_path_is_read(folder, tmp_path):
+    sample = positives_in(folder)[0]
+    line = {"id": sample.id, "image": str(sample.image), "sound": str(sample.sound)}
+    manifest = tmp_path / "pairs.jsonl"
+    manifest.write_text(json.dumps({**line, "boxes": [list(box) for box in sample.boxes]}))
+    for path in (manifest, str(manifest)):
+        report = evaluate(Planted(), path, "similarity_map", protocols="soundspot")
+        assert report.positives == 1
+    with pytest.raises(ManifestError, match=r"nowhere\.jsonl: cannot be read"):
+        evaluate(Planted(), "nowhere.jsonl", ["similarity_map"])
+
+
+@pytest.mark.parametrize("samples", [None, ["pairs.jsonl"], {"id": 1}])
+def test_what_is_no_sample_is_refused(samples):
+    with pytest.raises(OptionError, match=r"give a manifest's path, or soundspot\.Sample objects"):
+        evaluate(Planted(), samples, ["similarity_map"])
 
 
 def test_an_id_stands_once(folder):

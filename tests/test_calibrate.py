@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from PIL import Image
 from scipy.special import expit
 
 from soundspot import checkpoint, cli
-from soundspot.calibrate import Answers, calibrate, covered, fit_logistic, mean_iou
+from soundspot.calibrate import FEW, Answers, Fit, calibrate, covered, fit_logistic, mean_iou
 from soundspot.errors import ManifestError
+from soundspot.facts import Calibration
 from soundspot.locating import Locator, locate
 from soundspot.media.audio import write_sound
 from soundspot.metrics import calibration_error
@@ -138,3 +140,14 @@ def test_silence_alone_is_no_negative(
     with pytest.raises(ManifestError, match="not silent"):
         calibrate(model_file, [path], tmp_path / "a.safetensors", method="similarity_map")
     assert cli.main(["calibrate", str(model_file), str(path), "--out", str(tmp_path / "a")]) == 2
+
+
+def test_a_manifest_in_the_place_of_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["calibrate", "pairs.jsonl", "negatives.jsonl", "--out", "m"]) == 2
+    assert "pairs.jsonl is a manifest, and a model is missing before it" in capsys.readouterr().err
+
+
+def test_few_samples_are_called_few() -> None:
+    fit = Fit(Calibration(), 0.02, 0.5, "similarity_map", FEW, FEW)
+    assert "\n" not in str(fit)
+    assert f"{FEW - 1} pairs and {FEW} negatives: so few" in str(replace(fit, pairs=FEW - 1))

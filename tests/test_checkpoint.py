@@ -218,12 +218,10 @@ def test_nothing_half_written(
     path = tmp_path / "m.safetensors"
     path.write_bytes(b"what was there before")
 
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:1000])
-        raise OSError(28, "No space left on device", str(self))
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match="no space left on device"):
         checkpoint.save(two_tower, path)
     assert path.read_bytes() == b"what was there before"

@@ -20,11 +20,12 @@ import soundspot.ranks
 from gloo import on_ranks
 from soundspot.batches import Batch, join
 from soundspot.checkpoint import load
+from soundspot.errors import OptionError
 from soundspot.losses import BY_NAME
 from soundspot.meeting import meet
 from soundspot.models import MODELS, TwoTower
 from soundspot.options import TrainOptions
-from soundspot.ranks import Ranks
+from soundspot.ranks import Ranks, ranks_of_environment
 from soundspot.training.computing import Computing
 from soundspot.training.learning import Learner
 
@@ -178,6 +179,21 @@ def leave_alone(ranks: Ranks) -> None:
 def test_no_thread_outlives_the_ranks(tmp_path: Path) -> None:
     """One that lets go of a tensor while Python ends would abort the process, now and then."""
     on_ranks(2, tmp_path, leave_alone)
+
+
+def test_ranks_that_cannot_find_one_another_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As srun starts them; not each of them trains alone in silence."""
+    for name in ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    missing = pytest.raises(OptionError, match=r"without MASTER_ADDR and MASTER_PORT, .* torchrun")
+    with missing, ranks_of_environment("cpu"):
+        pass
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with ranks_of_environment("cpu") as (ranks, _):
+        assert ranks == Ranks()
 
 
 def test_pieces_join_to_the_whole() -> None:

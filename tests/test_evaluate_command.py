@@ -151,6 +151,79 @@ def test_a_model_file_in_the_current_directory(folder, judged, tmp_path, monkeyp
     assert "input_gradient" in rows
 
 
+def write_own_models(folder, monkeypatch):
+    """`own:bright` has gradients and no map of its own; `own:blunt` has not even gradients."""
+    (folder / "own.py").write_text(
+        "from soundspot import ModelFacts\n\n\n"
+        "def bright(images, sounds):\n    return images.mean((1, 2, 3)) + sounds.std(1)\n\n\n"
+        "def blunt(images, sounds):\n    return bright(images.detach(), sounds)\n\n\n"
+        "bright.facts = ModelFacts('bright', size=64, sample_rate=8000, seconds=0.25)\n"
+        "blunt.facts = ModelFacts('blunt', size=64, sample_rate=8000, seconds=0.25)\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_all_methods_are_those_that_work_and_the_others_are_named(
+    folder, evaluate, judged, tmp_path, monkeypatch
+):
+    write_own_models(tmp_path, monkeypatch)
+    both = ("--models", "red_and_green:Planted,own:bright", "--methods", "all")
+    data, rows = judged(folder / "pairs.jsonl", *both)
+    assert "planted: similarity_map" in rows
+    assert "bright: input_gradient" in rows
+    left_out = [note for note in data["notes"] if note.startswith("bright: left out")]
+    assert "bright: similarity_map" not in rows
+    assert left_out[0].startswith("bright: left out similarity_map, combined(similarity_map, in")
+    assert "needs a model with a map of its own" in left_out[0]
+    _, _, err = evaluate(folder / "pairs.jsonl", *both)
+    assert set(left_out) <= set(err.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("model", "methods", "about"),
+    [
+        ("own:bright", "input_gradient,similarity_map", "bright: similarity_map needs a model"),
+        ("own:bright", "combined(occlusion, similarity_map)", "bright: similarity_map needs"),
+        ("own:bright", "multi_scale(similarity_map)", "bright: similarity_map needs"),
+        ("own:blunt", "all", "none of all methods works on blunt; use --methods occlusion"),
+    ],
+)
+def test_a_method_that_cannot_work_on_a_model_is_refused_before_any_work(
+    folder, evaluate, tmp_path, monkeypatch, model, methods, about
+):
+    write_own_models(tmp_path, monkeypatch)
+    models = model if methods == "all" else f"red_and_green:Planted,{model}"
+    code, out, err = evaluate(folder / "pairs.jsonl", "--models", models, "--methods", methods)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert about in err
+
+
+def test_videos_without_boxes_are_refused_with_what_they_need(evaluate, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"no matter")
+    code, out, err = evaluate(tmp_path, *PLANTED)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "videos without true boxes" in err
+    assert "id, video, time and boxes" in err
+
+
+def test_a_long_method_is_spelt_out_under_the_table(folder, evaluate, judged):
+    long = "combined(similarity_map, input_gradient, blur=0.05)"
+    words = (
+        "--model",
+        "red_and_green:Planted",
+        "--methods",
+        f"{long},input_gradient(blur=0.05001)",
+    )
+    code, out, _ = evaluate(folder / "pairs.jsonl", *words)
+    assert code == 0
+    table = out.partition("more by protocol")[0]
+    assert "a  combined(...) " in table
+    assert f"a: {long}" in table
+    assert max(map(len, out.splitlines())) <= 110
+    _, rows = judged(folder / "pairs.jsonl", *words)
+    assert long in rows
+
+
 def maps_of(folder, target, samples):
     """The disc as another program's maps: one file a map."""
     target.mkdir()
@@ -333,7 +406,7 @@ def test_the_page_is_whole_and_escapes_other_peoples_names(folder, evaluate, tmp
         (("--protocol", "lvs,lvs"), "the protocol lvs is given twice"),
         (("--protocol", ","), "no protocol is given; there are soundspot, lvs"),
         (("--methods", "magic"), "unknown method 'magic'"),
-        (("--model", "nowhere"), "neither a model that comes with soundspot (default"),
+        (("--model", "nowhere"), "neither a model that comes with soundspot (there are default"),
         (("--model", "no.such.module:f"), "there is no module 'no'"),
         (("--model", "red_and_green:nothing"), "the module has no 'nothing'; there is"),
         (("--model", "red_and_green:RATE"), "is of type int, which cannot be called"),

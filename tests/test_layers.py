@@ -14,7 +14,8 @@ import soundspot
 
 ROOT = Path(soundspot.__file__).parent
 LAYERS = (
-    "activations errors meeting types memory",
+    "activations checks checksums errors meeting types memory streams",
+    "processes",
     "files options ranks",
     "recipes",
     "checkpoint_file media",

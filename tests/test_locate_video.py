@@ -366,6 +366,7 @@ def _stopped(*_, **__):
         (["clip.mp4", "-o", "w.mp4", "--out-dir", "d"], "--out-dir goes with a manifest"),
         (["clip.mp4", "--tracks", "t.jsonl", "--curve"], "--curve changes how a film looks"),
         (["clip.mp4", "--tracks", "-"], "--tracks -: give a file"),
+        (["clip.mp4", "--tracks", "t.json"], "t.json: --tracks takes a name ending in .jsonl"),
         (["clip.mp4", "--json", "p.png/w.json"], "p.png/w.json cannot be written"),
         (["clip.mp4", "-o", "clip.mp4"], "clip.mp4: is read from or written twice"),
         (["clip.mp4", "-o", "w.mp4", "--start", "soon"], "'soon' is no time; give 90 or 1:30"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,9 +214,13 @@ def test_a_given_confidence_overrides_the_models_own() -> None:
     assert not strict.visible
     assert strict.boxes == []
     assert locate(Model(calibration=SURE), picture, (np.zeros(800), RATE), visible=0.0).visible
-    for wrong in ({"threshold": float("nan")}, {"threshold": float("inf")}, {"visible": 1.5}):
-        with pytest.raises(OptionError, match="threshold is a finite raw map value"):
-            locate(Model(), picture, SOUND, **wrong)
+    for name, wrong in (
+        *(("threshold", value) for value in (float("nan"), float("inf"), "a")),
+        *(("visible", value) for value in (1.5, -0.1, float("nan"), "0.5")),
+    ):
+        with pytest.raises(OptionError, match=rf"^{name} is .*, got {wrong!r}$"):
+            locate(Model(), picture, SOUND, **{name: wrong})
+    assert locate(Model(), picture, SOUND, threshold=np.float32(0.5)).visible
 
 
 def test_results_cut_elsewhere_do_not_go_into_the_same_folder(tmp_path: Any) -> None:
@@ -240,6 +246,71 @@ def test_methods_by_object_name_and_facts() -> None:
     for wrong in ("", "magic"):
         with pytest.raises(OptionError):
             Locator(Model(), wrong)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("default", r"'default' is a model's name; give the model: soundspot.load\('default'\)"),
+        (Path("m.safetensors"), r"give the model: soundspot.load\('m.safetensors'\)"),
+        (None, r"of type NoneType; give what soundspot.load\(\) returns"),
+        (Model, "Model is a class; give a model made of it"),
+    ],
+)
+def test_what_is_no_model_is_refused_everywhere(model: Any, message: str) -> None:
+    picture = painted(10, 10)
+    calls: list[Callable[[], object]] = [
+        lambda: locate(model, picture, SOUND),
+        lambda: soundspot.locate_sources(model, picture, SOUND),
+        lambda: soundspot.separate(model, picture, SOUND, (1, 1)),
+        lambda: soundspot.evaluate(model, [], ["occlusion"]),
+    ]
+    if model is not None:  # a stream takes the default model
+        calls.append(lambda: soundspot.stream([(0.0, picture)], SOUND, model))
+    for call in calls:
+        with pytest.raises(ModelError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_methods_of_another_kind() -> None:
+    for wrong in (3, soundspot.METHODS["occlusion"]):
+        with pytest.raises(OptionError, match="give a string such as 'occlusion'"):
+            Locator(Model(), wrong)  # type: ignore[arg-type]
+
+
+def test_what_a_model_raises_is_said_in_one_line() -> None:
+    class Broken(Model):
+        def __call__(self, images: Tensor, sounds: Tensor) -> Tensor:
+            raise RuntimeError("mat1 and mat2\ncannot be multiplied")
+
+    message = "planted: asked by input_gradient, it raised RuntimeError: mat1 and mat2 cannot be"
+    picture = painted(10, 10)
+    for call in (
+        lambda: locate(Broken(), picture, SOUND),
+        lambda: list(soundspot.stream([(0.0, picture)], SOUND, Broken())),
+        lambda: soundspot.locate_sources(Broken(), picture, SOUND, 2, "two_blobs"),
+    ):
+        with pytest.raises(ModelError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
+        assert isinstance(error.value.__cause__, RuntimeError)
+
+
+def test_a_swapped_pair_is_called_so(tmp_path: Any) -> None:
+    picture, sound = tmp_path / "a.png", tmp_path / "a.wav"
+    Image.fromarray(painted(10, 10)).save(picture)
+    write_sound(sound, SOUND[0], RATE)
+    swapped = r"a\.wav is given as the picture and is none, .*a\.png as the sound and is a picture;"
+    with pytest.raises(MediaError, match=swapped):
+        locate(Model(), sound, picture)
+    with pytest.raises(
+        MediaError, match=r"of type tuple is given as the picture.*; give the picture first"
+    ):
+        locate(Model(), SOUND, painted(10, 10))  # type: ignore[arg-type]
+    with pytest.raises(MediaError) as error:
+        locate(Model(), sound, sound)
+    assert "first" not in str(error.value)
 
 
 def test_a_model_without_gradients() -> None:

@@ -246,3 +246,20 @@ def test_the_validation_manifests(shared_data):
         assert len(samples) == count
         assert all(s.image.is_file() and s.sound.is_file() for s in samples)
     assert all(len(s.sources) == 2 for s in samples)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("box", "boxes"), ("Boxes", "boxes"), ("bbox", "boxes"), ("audio", "sound")]
+)
+def test_a_key_that_looks_misspelt_is_refused_with_its_line(tmp_path, key, meant):
+    record = {k: v for k, v in GOOD.items() if k != meant}
+    path = write(tmp_path, {**GOOD, "id": "first"}, {**record, key: GOOD[meant]})
+    with pytest.raises(ManifestError, match=f"line 2: the key .{key}. is not known; .*'{meant}'"):
+        list(read_manifest(path))
+
+
+def test_other_keys_are_free(tmp_path):
+    """Also one that looks misspelt, where what it would stand for is there; or the film's sound."""
+    beside = {**GOOD, "box": "a note", "audio": 5, "sound_class": "dog"}
+    film = {"id": "b", "video": "b.mp4", "boxes": [], "audio": "b.wav"}
+    assert [sample.id for sample in read(tmp_path, beside, film)] == ["a", "b"]

@@ -163,6 +163,8 @@ def test_any_text_is_a_method_or_refused(text: str) -> None:
 def test_unknown_names() -> None:
     message = refused("gradcam")
     assert message.startswith("unknown method 'gradcam'; there are similarity_map, ")
+    assert refused("grad_cmm").endswith("; did you mean grad_cam?")
+    assert "did you mean" not in refused("zzz")
     message = refused("occlusion(size=3)")
     assert message == "occlusion does not take 'size'; its options are patch, stride, fill"
     assert "scaling is one of range, deviation" in refused(

@@ -347,6 +347,8 @@ def test_maps_that_do_not_fit_name_their_sample(change, message):
 def test_names():
     with pytest.raises(OptionError, match=r"no protocol 'lsv'; there are soundspot, lvs"):
         make("lsv")
+    with pytest.raises(OptionError, match=r"did you mean slavc\?$"):
+        make("slvac")
     assert all(name == kind.name for name, kind in PROTOCOLS.items())
     assert {"lvs", "ez_vsl", "slavc", "sspl", "rc_grad", "dsol", "acl"} <= PROTOCOLS.keys()
     assert {"ssl_align", "vssl_eval", "avsbench", "soundspot"} <= PROTOCOLS.keys()

@@ -81,6 +81,12 @@ def test_a_pixel_outside_the_picture_is_refused(scene: tuple[Path, Path]) -> Non
             separate(LeftIsLow(), *scene, at=at)
 
 
+@pytest.mark.parametrize("at", [3, (1,), ("1", "2"), (1, 2, 3), None])
+def test_what_is_no_pixel_is_refused(scene: tuple[Path, Path], at: object) -> None:
+    with pytest.raises(OptionError, match=r"give the pixel's \(x, y\)"):
+        separate(LeftIsLow(), *scene, at=at)  # type: ignore[arg-type]
+
+
 def test_models_that_do_not_separate_name_one_that_does(scene: tuple[Path, Path]) -> None:
     with pytest.raises(MethodError, match="pixel_sound"):
         separate(lambda images, sounds: images.mean((1, 2, 3)), *scene, at=(1, 1))

@@ -327,7 +327,10 @@ def test_counting_believes_distinct_territories_only(monkeypatch: pytest.MonkeyP
     [
         ({"sources": 0}, "sources is auto or 1 to 4"),
         ({"sources": 9}, "sources is auto or 1 to 4"),
+        ({"sources": "2"}, "sources is auto or 1 to 4, got '2'"),
         ({"approach": "teritories"}, "unknown approach 'teritories'; there are territories"),
+        ({"approach": "teritories"}, r"did you mean territories\?$"),
+        ({"approach": ["territories"]}, "unknown approach"),
         ({"approach": "channels", "listen": True}, "does not separate sounds; these do"),
     ],
 )

@@ -24,7 +24,7 @@ from soundspot.media.video import frame_times, read_frame, read_info
 from soundspot.models.two_tower import TwoTower, TwoTowerConfig
 from soundspot.render_curve import GREY_DASH_COLOUR, STRIP_COLOUR, Curves
 from soundspot.render_film import Look
-from soundspot.render_sources import COLOURS, Layer, overlay_sources
+from soundspot.render_sources import COLOURS, Layer, frame_of_sources
 from soundspot.separating import Separated
 from soundspot.several import film
 from soundspot.several.film import Stretch
@@ -160,13 +160,13 @@ def test_heat_has_the_colour_of_the_hottest_source_at_the_opacity() -> None:
     heat = np.zeros((2, 60, 80), np.uint8)
     heat[0, :20, :40], heat[1, :20, 20:] = 255, 128
     layers = [Layer(number + 1, heat[number], (), 0.9) for number in range(2)]
-    drawn = overlay_sources(picture, layers, 0.5)
+    drawn = frame_of_sources(picture, layers, 0.5)
     orange, blue = (np.array(colour, float) for colour in COLOURS[:2])
     for column, colour, alpha in ((30, orange, 0.5), (60, blue, 0.25)):
         expected = (1 - alpha) * 100 + alpha * colour
         np.testing.assert_allclose(drawn[10, column], expected, atol=1.5)
     assert (drawn[20:40] == 100).all()
-    assert (overlay_sources(picture, layers, 0.0)[:20] == 100).all()
+    assert (frame_of_sources(picture, layers, 0.0)[:20] == 100).all()
 
 
 def test_a_curve_a_source_in_its_colour() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from pack_films import make_film
 from soundspot.bulk import ManifestWork, ShardWork, locate_blocks, parse_save
 from soundspot.cli import main
 from soundspot.data.manifest import read_manifest
@@ -24,6 +26,7 @@ from soundspot.judging.ranks import Crew
 from soundspot.locating import Locator
 from soundspot.models import TwoTower
 from soundspot.shards import Shards
+from soundspot.shards.folder import shared
 from soundspot.shards.index import open_index
 from soundspot.shards.options import PackOptions
 from soundspot.shards.packing import pack
@@ -114,8 +117,51 @@ def test_a_second_start_makes_what_is_missing(locator, shards, tmp_path):
     (out / "errors.jsonl").unlink()
     tally = run(locator, shards, out)
     assert (tally.located, tally.already_done) == (EACH, COUNT - EACH)
-    (out / ".soundspot-0123.jsonl").unlink()
     assert content(out) == whole
+
+
+def test_half_written_files_stay_while_others_are_at_work(tmp_path):
+    half = tmp_path / "out" / ".soundspot-0123.jsonl"
+    with shared(tmp_path / "out"):
+        half.write_text("half")
+        with shared(tmp_path / "out"):
+            assert half.exists()
+    assert half.exists()
+    with shared(tmp_path / "out"):
+        assert not half.exists()
+
+
+def test_maps_of_ids_as_long_as_ids_may_be(locator, manifest, tmp_path):
+    entries = lines(manifest)[:5]
+    ids = ["a" * 96, "b" * 97, "c" * 200, "\u00e9" * 100, "\u97f3" * 32]
+    for entry, name in zip(entries, ids, strict=True):
+        entry["id"] = name
+    listed = manifest.with_name("long.jsonl")
+    listed.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    work = ManifestWork(list(read_manifest(listed)))
+    for folder in ("one", "two"):
+        assert locate_blocks(locator, work, tmp_path / folder, maps=True).located == len(ids)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    with tarfile.open(tmp_path / "one" / "part-000000.maps.tar") as tar:
+        assert tar.getnames() == [f"{name}.npy" for name in ids]
+        for name in tar.getnames():
+            assert np.load(BytesIO(tar.extractfile(name).read())).ndim == 2
+
+
+@pytest.mark.parametrize(("pictures", "middle"), [(1, 1.5), (2, 2.25), (3, 1.5)])
+def test_a_film_is_heard_around_the_picture_that_is_looked_at(locator, tmp_path, pictures, middle):
+    make_film(tmp_path / "in" / "a.mkv", 3, 3.0)
+    options = PackOptions(pictures=pictures, seconds=3.0)
+    pack(open_source(tmp_path / "in"), tmp_path / "shards", options, workers=0)
+    shards = Shards.open(tmp_path / "shards")
+    facts = replace(locator.facts, seconds=1.0)
+    (pair,) = ShardWork(shards).pairs(0)
+    picture, sound = pair.read(facts)
+    whole, rate = shards.raw(0).wave()
+    first = round((middle - 0.5) * rate)
+    assert np.array_equal(picture, shards.raw(0).picture(pictures // 2))
+    assert len(sound) == pytest.approx(rate, abs=1)
+    assert sound[:-1] == pytest.approx(whole[first : first + rate][: len(sound) - 1], abs=1e-4)
 
 
 def test_a_damaged_sample_is_counted_and_leaves_the_others_alone(locator, shards, tmp_path):

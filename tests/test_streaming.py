@@ -348,6 +348,10 @@ def test_what_cannot_be_streamed_is_said_in_one_line(tmp_path, uneven):
         run([])
     with pytest.raises(MediaError, match=r"at 0\.500 s comes after 1\.000 s"):
         run(pictures([0.0, 1.0, 0.5]))
+    bare = np.zeros((8, 9, 3), np.uint8)
+    for wrong in ([bare], [(0.0,)], [("0.5", bare)], bare, 3):
+        with pytest.raises(MediaError, match=r"or pairs \(time in seconds, picture\)"):
+            run(wrong)
     with pytest.raises(OptionError, match="give sound="):
         soundspot.stream(pictures([0.0]), None, Toy())
     for option, match in (
@@ -359,6 +363,14 @@ def test_what_cannot_be_streamed_is_said_in_one_line(tmp_path, uneven):
         ({"batch": 0}, "batch=0"),
         ({"start": -1.0}, "start=-1.0"),
         ({"stop": 0.0}, "stop=0.0 s must lie after"),
+        ({"window": "2"}, "window='2' s; it must be more than 0"),
+        ({"hop": None}, "hop=None s"),
+        ({"every": "2"}, "every='2'; it must be a whole number"),
+        ({"every": 1.5}, "every=1.5"),
+        ({"smooth": "a"}, "smooth='a' s"),
+        ({"batch": "a"}, "batch='a'"),
+        ({"start": "1"}, "start='1' s"),
+        ({"stop": "1"}, "stop='1' s"),
         ({"resume": {"version": 1}}, "give the state of a moment"),
     ):
         with pytest.raises(OptionError, match=match):

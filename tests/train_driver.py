@@ -3,7 +3,9 @@
 Keys: `data`, `out`, `tower`, `options`, `handling`, `model`; and, each with its own meaning,
 `kill_after` (a step after which it kills itself), `kill_rank` (only on this rank), `once` (a file:
 the kill happens while it does not exist), `kill_in_save` (kills itself while writing the
-checkpoint of `kill_after`), `met` (a file that collects the samples of each step).
+checkpoint of `kill_after`), `signal_after` (a step after which it signals its group of processes
+to leave), `signal_rank` (only on this rank), `starve` (a rank and a step of which it cannot make a
+batch), `met` (a file that collects the samples of each step).
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ import torch
 
 from soundspot import files
 from soundspot.batches import Batch
-from soundspot.errors import SoundspotError
+from soundspot.errors import MediaError, SoundspotError
 from soundspot.options import Handling, TrainOptions
+from soundspot.pair_batches import PairBatches
 from soundspot.train import train
 from soundspot.training.learning import Learner
 
 torch.set_num_threads(1)
 job: dict[str, Any] = json.loads(sys.argv[1])
 rank = int(os.environ.get("RANK", "0"))
-learn = Learner.learn
+learn, make = Learner.learn, PairBatches.make
 
 
 def die() -> None:
@@ -50,19 +53,37 @@ def hurt(learner: Learner, batch: Batch, step: int) -> float:
             files.os.fsync = lambda _: die()  # type: ignore[attr-defined, assignment]
         else:
             die()
+    if step + 1 == job.get("signal_after") and rank == job.get("signal_rank", 0):
+        os.killpg(0, signal.SIGTERM)
     return loss
 
 
+def starved(batches: PairBatches, step: int, block: int = 0) -> Batch:
+    """Make a batch, unless this rank is to have none."""
+    if [rank, step] == job.get("starve"):
+        raise MediaError(f"nothing for rank {rank}")
+    return make(batches, step, block)
+
+
 Learner.learn = hurt  # type: ignore[method-assign]
-try:
-    train(
-        job["data"],
-        job["out"],
-        TrainOptions(**job["options"]),
-        model=job.get("model", "two_tower"),
-        sound_tower=job["tower"],
-        device="cpu",
-        handling=Handling(**job.get("handling", {})),
-    )
-except SoundspotError as error:
-    sys.exit(f"soundspot: {error}")
+PairBatches.make = starved  # type: ignore[method-assign]
+
+
+def main() -> None:
+    """Train as told."""
+    try:
+        train(
+            job["data"],
+            job["out"],
+            TrainOptions(**job["options"]),
+            model=job.get("model", "two_tower"),
+            sound_tower=job["tower"],
+            device="cpu",
+            handling=Handling(**job.get("handling", {})),
+        )
+    except SoundspotError as error:
+        sys.exit(f"soundspot: {error}")
+
+
+if __name__ == "__main__":  # processes that make batches import this file, patched as it is
+    main()

@@ -8,6 +8,7 @@ reported, noted in `errors.jsonl` and passed over.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from soundspot.files import one_line, write_beside
 from soundspot.judging.ranks import Crew
 from soundspot.locating import Locator
 from soundspot.result import Result
+from soundspot.shards.folder import shared
 from soundspot.types import Sample
 
 SETTINGS = "run.settings"
@@ -80,11 +82,24 @@ def locate_all(
     """
     unknown = [name for name in save if name not in OUTPUTS]
     if unknown or not save:
-        raise OptionError(f"unknown output {unknown}; there are {', '.join(OUTPUTS)}")
+        what = f"unknown output {', '.join(unknown)}" if unknown else "no output is named"
+        raise OptionError(f"{what}; there are {', '.join(OUTPUTS)} and, alone or with map, lines")
     _refuse_inputs(samples, out_dir, save)
     named = {"model": locator.facts.name, "weights": fingerprint(locator.model)}
-    claim(out_dir, {**named, "method": repr(locator.method), **overridden(locator)})
-    crew = crew or Crew()
+    with shared(out_dir):
+        claim(out_dir, {**named, "method": repr(locator.method), **overridden(locator)})
+        return _locate_share(locator, samples, out_dir, save, batch, crew or Crew())
+
+
+def _locate_share(
+    locator: Locator,
+    samples: Sequence[Sample],
+    out_dir: Path,
+    save: Sequence[str],
+    batch: int,
+    crew: Crew,
+) -> Tally:
+    """What falls to this process; the tally of all."""
     samples = samples[crew.rank :: crew.size]
     todo = [s for s in samples if not all(path.exists() for _, path in _files(s, out_dir, save))]
     failures: list[dict[str, str]] = []
@@ -144,14 +159,29 @@ def _files(sample: Sample, out_dir: Path, save: Sequence[str]) -> list[tuple[str
 
 
 def fingerprint(model: object) -> str:
-    """A digest of a module's weights, so that two files of one name are told apart."""
+    """A digest of a module's weights, so that two files of one name are told apart.
+
+    Of a model that somebody else wrote the source counts too.
+    """
     digest = hashlib.sha256()
     if isinstance(model, torch.nn.Module):
         for name, tensor in sorted(model.state_dict().items()):
             digest.update(name.encode())
             values = tensor.detach().cpu().contiguous().reshape(-1)
             digest.update(values.view(torch.uint8).numpy().tobytes())  # numpy has no bfloat16
+    digest.update(_source(model))
     return digest.hexdigest()[:16]
+
+
+def _source(model: object) -> bytes:
+    """The text of the module that a model comes from; nothing where it is ours or unknown."""
+    home = getattr(model, "__module__", None) or type(model).__module__
+    if home.split(".")[0] == "soundspot" or home not in sys.modules:
+        return b""
+    try:
+        return inspect.getsource(sys.modules[home]).encode("utf-8", "surrogateescape")
+    except (OSError, TypeError):
+        return b""
 
 
 def overridden(locator: Locator) -> dict[str, float]:

@@ -24,8 +24,7 @@ same digits.
 from __future__ import annotations
 
 import hashlib
-import inspect
-import sys
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -36,6 +35,8 @@ from typing import Any, NamedTuple
 
 from soundspot import __version__
 from soundspot.batch import fingerprint
+from soundspot.checks import is_whole
+from soundspot.data.manifest import read_manifest
 from soundspot.errors import OptionError
 from soundspot.facts import facts_of
 from soundspot.judging.asking import Asker, BlindAsker, FolderAsker, ModelAsker
@@ -91,8 +92,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read."""
-        if self.batch < 1:
-            raise OptionError(f"batch is {self.batch}; it must be at least 1")
+        if not (is_whole(self.batch) and self.batch >= 1):
+            raise OptionError(f"batch is {self.batch!r}; it must be at least 1")
         twice = [name for name, n in Counter(self.protocols).items() if n > 1]
         if twice:
             raise OptionError(f"the protocol {twice[0]} is given twice")
@@ -102,10 +103,10 @@ class Settings:
 
 def evaluate(
     model: Similarity,
-    samples: Iterable[Sample],
-    methods: Sequence[str | Method],
+    samples: str | os.PathLike[str] | Iterable[Sample],
+    methods: str | Method | Sequence[str | Method],
     *,
-    protocols: Sequence[str] = (OWN,),
+    protocols: str | Sequence[str] = (OWN,),
     device: str = "auto",
     batch: int = 8,
     seed: int = 0,
@@ -117,7 +118,8 @@ def evaluate(
 
     Args:
         model: any similarity model.
-        samples: gone through once; their media are read as they are needed.
+        samples: the path of a manifest, or samples; they are gone through once, and their media
+            are read as they are needed.
         methods: each becomes a row, with a wrong-sound control.
         protocols: names, as `soundspot protocols` lists them.
         device: "auto" or a torch device name.
@@ -129,13 +131,17 @@ def evaluate(
 
     Raises:
         SoundspotError: there are no samples to judge, or none of them could be read.
+        ManifestError: the manifest cannot be read, or breaks its format.
         MethodError: a method cannot work on this model.
         ModelError: the model's answer is of the wrong shape, or holds NaN or infinity.
         OptionError: an unknown method, protocol or device, a method given twice, a batch below 1,
             or a ledger of another run.
     """
-    listed = [methods] if isinstance(methods, str) else methods
-    settings = Settings(tuple(protocols), device, batch, seed, progress, heard, ledger)
+    if isinstance(samples, str | os.PathLike):
+        samples = read_manifest(Path(samples))
+    listed = [methods] if isinstance(methods, str | Method) else methods
+    rules = [protocols] if isinstance(protocols, str) else protocols
+    settings = Settings(tuple(rules), device, batch, seed, progress, heard, ledger)
     report = judge_all(samples, {facts_of(model).name: model}, listed, settings=settings)
     assert report is not None
     return report
@@ -144,7 +150,7 @@ def evaluate(
 def judge_all(
     samples: Iterable[Sample],
     models: Mapping[str, Similarity],
-    methods: Sequence[str | Method] | None = None,
+    methods: Sequence[str | Method] | Mapping[str, Sequence[str | Method]] | None = None,
     folders: Sequence[FolderOfMaps] = (),
     *,
     settings: Settings | None = None,
@@ -155,7 +161,7 @@ def judge_all(
     Args:
         samples: gone through once; their media are read as they are needed.
         models: by the name that their rows bear, where there are several.
-        methods: asked of every model; None: each model's own.
+        methods: asked of every model, or of each by its name; None: each model's own.
         folders: other programs' maps; each becomes a row, named as its folder.
         settings: how to judge.
         crew: the processes that share the samples; None: this one alone. Of several, only the
@@ -187,7 +193,7 @@ def judge_all(
 
 def _askers(
     models: Mapping[str, Similarity],
-    methods: Sequence[str | Method] | None,
+    methods: Sequence[str | Method] | Mapping[str, Sequence[str | Method]] | None,
     folders: Sequence[FolderOfMaps],
     settings: Settings,
 ) -> list[Asker]:
@@ -195,7 +201,7 @@ def _askers(
     asked: list[Asker] = [
         ModelAsker(
             model,
-            methods,
+            methods[name] if isinstance(methods, Mapping) else methods,
             prefix=f"{name}: " if several else "",
             device=settings.device,
             batch=settings.batch,
@@ -235,7 +241,7 @@ def _ledger(
     run: dict[str, Any] = {
         "samples": digest.hexdigest()[:16],
         "soundspot": __version__,
-        "models": {name: fingerprint(m) + _code(m) for name, m in models.items()},
+        "models": {name: fingerprint(m) for name, m in models.items()},
         "maps": {name: f.fingerprint() for a in folders for name, f in a.folders.items()},
         "rows": [heading.name for heading in referee.findings.headings],
         "protocols": {protocol.name: protocol.version for protocol in referee.protocols},
@@ -244,15 +250,3 @@ def _ledger(
         "device": settings.device,
     }
     return Ledger(settings.ledger, run)
-
-
-def _code(model: Similarity) -> str:
-    """A digest of the source of a model that somebody else wrote; empty where there is none."""
-    home = getattr(model, "__module__", None) or type(model).__module__
-    if home.split(".")[0] == "soundspot" or home not in sys.modules:
-        return ""
-    try:
-        source = inspect.getsource(sys.modules[home])
-    except (OSError, TypeError):
-        return ""
-    return hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:16]

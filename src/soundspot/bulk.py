@@ -7,9 +7,10 @@
     DIR/errors.jsonl              the lines of samples that failed, once more
 
 A result file gets its name when it is whole, so a second run goes on with the shards that have
-none. Rank r takes shards r, r + world, ...; no rank waits for another before the end. Batches
-never reach over two shards, and a sample that cannot be read leaves its place in the batch empty,
-so the answers are those of one process. They hold no times: the same input gives the same bytes.
+none, and deletes what a killed one left half-written. Rank r takes shards r, r + world, ...; no
+rank waits for another before the end. Batches never reach over two shards, and a sample that cannot
+be read leaves its place in the batch empty, so the answers are those of one process. They hold no
+times: the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from soundspot.judging.ranks import Crew
 from soundspot.locating import Locator
 from soundspot.media.audio import as_sound
 from soundspot.result import Result
+from soundspot.shards.folder import shared
 from soundspot.shards.format import END, member
 from soundspot.shards.reader import RawSample, Shards
 from soundspot.types import Sample
@@ -102,7 +104,7 @@ class ShardWork(Work):
             return Pair({"key": f"sample {number}"}, _failing(error))
         said = ("id", "source", "time", "times")
         head = {"key": raw.key, **{name: raw.meta[name] for name in said if name in raw.meta}}
-        return Pair(head, lambda facts: (raw.picture(len(raw.pictures) // 2), _heard(raw, facts)))
+        return Pair(head, lambda facts: (raw.picture(_looked_at(raw)), _heard(raw, facts)))
 
 
 def _failing(error: SoundspotError) -> Callable[[ModelFacts], tuple[Picture, Waveform]]:
@@ -115,11 +117,24 @@ def _failing(error: SoundspotError) -> Callable[[ModelFacts], tuple[Picture, Wav
 def _heard(raw: RawSample, facts: ModelFacts) -> Waveform:
     """A sample's sound; of a film as much around the picture as the model hears."""
     samples, rate = raw.wave()
-    if "time" in raw.meta and "start" in raw.meta:
-        middle = raw.meta["time"] - raw.meta["start"]
+    time = _time_of(raw)
+    if time is not None and "start" in raw.meta:
+        middle = time - raw.meta["start"]
         first = max(0, round((middle - facts.seconds / 2) * rate))
         samples = samples[first : round((middle + facts.seconds / 2) * rate)]
     return as_sound((samples, rate), facts.sample_rate)
+
+
+def _time_of(raw: RawSample) -> float | None:
+    """When a film showed the picture that is looked at; None where it is no film's."""
+    times: list[float] = raw.meta.get("times", [])
+    time: float | None = times[_looked_at(raw)] if times else raw.meta.get("time")
+    return time
+
+
+def _looked_at(raw: RawSample) -> int:
+    """Which of a sample's pictures: the one in the middle."""
+    return len(raw.pictures) // 2
 
 
 class ManifestWork(Work):
@@ -187,7 +202,15 @@ def locate_blocks(
         "batch": batch,
         "maps": maps,
     }
-    claim(out_dir, {**settings, **overridden(locator)})
+    with shared(out_dir):
+        claim(out_dir, {**settings, **overridden(locator)})
+        return _locate_mine(locator, work, out_dir, maps, batch, crew)
+
+
+def _locate_mine(
+    locator: Locator, work: Work, out_dir: Path, maps: bool, batch: int, crew: Crew
+) -> Tally:
+    """Locate this rank's share; the rank that leads gathers what failed."""
     blocks = work.blocks()
     done = failed = before = 0
     mine = range(crew.rank, len(blocks), crew.size)

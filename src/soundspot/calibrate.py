@@ -39,6 +39,9 @@ CANDIDATES = 51
 """Thresholds tried, between the least and the largest value seen."""
 ALIKE = 0.005
 """Mean IoU, within which a higher threshold is taken: what it leaves out cost nothing."""
+FEW = 50
+"""Pairs or negatives below which a line says that the figures mean little: the standard error of a
+share of 50 is up to 0.07."""
 SIDE = 128
 """Maps and truths are compared at this size."""
 STEADY = 1e-3
@@ -53,16 +56,23 @@ class Fit:
     expected_error: float
     mean_iou: float
     method: str
+    pairs: int
+    negatives: int
 
     def __str__(self) -> str:
         """For people."""
         c = self.calibration
         cuts = ", ".join(f"{name} at {value:.3f}" for name, value in c.thresholds.items())
+        few = min(self.pairs, self.negatives) < FEW
+        warning = (
+            f"\nfitted to {self.pairs} pairs and {self.negatives} negatives: so few say little, "
+            f"and the figures above flatter; give {FEW} or more of each"
+        )
         return (
             f"confidence = sigmoid({c.scale:.3f} s + {c.bias:.3f}), expected calibration error "
             f"{self.expected_error:.3f}; cut {cuts} (mean IoU of {self.method} "
             f"{self.mean_iou:.3f} on these data)"
-        )
+        ) + (warning if few else "")
 
 
 def calibrate(
@@ -135,7 +145,7 @@ def calibrate(
     }
     save(model, out, base=base, calibrated=fit)
     chosen = repr(locator.method)
-    return Fit(calibration, error, cuts[chosen][1], chosen)
+    return Fit(calibration, error, cuts[chosen][1], chosen, len(positives), len(negatives))
 
 
 @dataclass(frozen=True)

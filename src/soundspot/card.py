@@ -81,7 +81,7 @@ def _what(header: Mapping[str, Any], parameters: int) -> str:
     rows = {
         "kind of model": f"`{header['model']}` ({_options(header['config'])})",
         "parameters": f"{parameters / 1e6:.1f} million",
-        "picture": f"squeezed to {facts['size']} x {facts['size']} pixels",
+        "picture": _picture(facts),
         "sound": f"mono, {facts['sample_rate']} Hz, up to {facts['seconds']:g} s (the loudest)",
         "method for its maps": f"`{facts['method']}`" if facts["method"] else "not chosen",
         "groups heard in training": heard,
@@ -89,6 +89,13 @@ def _what(header: Mapping[str, Any], parameters: int) -> str:
     if "base" in header:
         rows["stands on"] = f"the model `{header['base']['name']}` that comes with soundspot"
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {_cell(v)} |" for k, v in rows.items())])
+
+
+def _picture(facts: Mapping[str, Any]) -> str:
+    side = facts["size"]
+    if facts.get("keeps_proportions"):
+        return f"in its own proportions, at about as many pixels as {side} x {side}"
+    return f"squeezed to {side} x {side} pixels"
 
 
 def _use(load: str) -> str:

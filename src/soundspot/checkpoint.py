@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from soundspot import hub
 from soundspot.checkpoint_file import (
-    HEADER_KEY,
     HEADER_LIMIT,
     VERSION,
     read_checkpoint,
     read_header,
     write_checkpoint,
 )
+from soundspot.checks import instead
+from soundspot.checksums import HEADER_KEY
 from soundspot.embedded import EMBEDDED, NOTES, WEIGHTS, embedded_path, with_base
 from soundspot.errors import CheckpointError, SoundspotError
 from soundspot.facts import Calibration, ModelFacts
@@ -127,7 +128,7 @@ def _find(name: str, fetch: bool) -> tuple[Path, str]:
     if identity is not None:
         return weights_of(hub.cached(identity)), str(identity)
     raise CheckpointError(
-        f"{name}: neither a model that comes with soundspot ({', '.join(EMBEDDED)}) nor a "
+        f"{name}: neither a model that comes with soundspot ({instead(name, EMBEDDED)}) nor a "
         "checkpoint file or folder, nor OWNER/NAME of the hub"
     )
 

@@ -2,8 +2,11 @@
 
 The header (key "soundspot" of the safetensors metadata) says what is inside:
 
-    {"version": 1, "kind": "model", "model": "two_tower", "config": {...}, "facts": {...}}
+    {"version": 1, "kind": "model", "model": "two_tower", "config": {...}, "facts": {...},
+     "crc32": "9ae0daaf"}
 
+A file whose bytes are not those of its checksum (`soundspot.checksums`) is refused; one that has
+none, as earlier versions wrote, is read as it is.
 Other files are refused in one line that says what they are. A pickle (what `torch.save` writes) is
 told by its first bytes and never opened: opening one runs whatever code it holds.
 """
@@ -12,12 +15,21 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from safetensors import SafetensorError
 
+from soundspot.checksums import (
+    CHECKSUM,
+    HEADER_KEY,
+    METADATA,
+    blocks,
+    checksum_of,
+    head_of,
+    table_of,
+)
 from soundspot.errors import CheckpointError, MediaError, SoundspotError
 from soundspot.files import one_line, require_file, what_is, write_beside
 
@@ -25,7 +37,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 VERSION = 1
-HEADER_KEY = "soundspot"
 HEADER_LIMIT = 100_000_000
 """Bytes; a longer safetensors header is not one."""
 PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl", ".pickle")
@@ -46,14 +57,16 @@ def write_checkpoint(
     """
     from safetensors.torch import save
 
-    text = json.dumps({"version": VERSION, **header}, sort_keys=True)
-    data = save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        metadata={HEADER_KEY: text},
+    data = memoryview(
+        save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     )
+    table, start = table_of(data)
+    told = json.loads(json.dumps({"version": VERSION, **header}))
+    checksum = checksum_of(table, told, [data[start:]])
     try:
-        with write_beside(path) as beside:
-            beside.write_bytes(data)
+        with write_beside(path) as beside, beside.open("wb") as file:
+            file.write(head_of(table, told, checksum))
+            file.write(data[start:])
     except MediaError as error:
         raise CheckpointError(str(error)) from None
 
@@ -62,16 +75,63 @@ def read_checkpoint(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[s
     """Read header and tensors of a checkpoint of the given kind.
 
     Raises:
-        CheckpointError: missing, not ours, of another kind or version, or cut short.
+        CheckpointError: missing, not ours, of another kind or version, cut short, or changed.
     """
     from safetensors.torch import load
 
     header = read_header(path)
     check_kind(path, header, kind)
     try:
-        return header, load(Path(path).read_bytes())
+        data = Path(path).read_bytes()
+        tensors = load(data)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cut short or damaged ({error}); copy it again") from None
+    table, start = table_of(data)
+    _require_sum(path, table, header, [memoryview(data)[start:]])
+    return header, tensors
+
+
+def require_whole(path: str | Path, tell: Callable[[int], object] = lambda _: None) -> None:
+    """Read all of a file, in order and little memory, to compare it with its checksum.
+
+    Args:
+        path: of the file; one that has no checksum is not read.
+        tell: called with the number of bytes of each block.
+
+    Raises:
+        CheckpointError: missing, not ours, or changed.
+    """
+    header = read_header(path)
+    if CHECKSUM not in header:
+        return
+
+    def told(file: BinaryIO) -> Iterator[bytes]:
+        for some in blocks(file):
+            yield some
+            tell(len(some))
+
+    try:
+        with Path(path).open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            _require_sum(path, json.loads(file.read(length)), header, told(file))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _require_sum(
+    path: str | Path,
+    table: Mapping[str, Any],
+    header: Mapping[str, Any],
+    numbers: Iterable[bytes | memoryview],
+) -> None:
+    if CHECKSUM not in header:
+        return
+    found = checksum_of(table, header, numbers)
+    if found != header[CHECKSUM]:
+        raise CheckpointError(
+            f"{path}: damaged (its checksum is {found}, and {one_line(header[CHECKSUM])} was "
+            "written); copy it again"
+        )
 
 
 def check_kind(path: str | Path, header: Mapping[str, Any], kind: str) -> None:
@@ -106,7 +166,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
             whole = json.loads(opened.read(length)) if length <= HEADER_LIMIT else None
-        header = json.loads(whole["__metadata__"][HEADER_KEY])  # type: ignore[index]
+        header = json.loads(whole[METADATA][HEADER_KEY])  # type: ignore[index]
     except (struct.error, ValueError, KeyError, TypeError, RecursionError):
         header = None
     except OSError as error:

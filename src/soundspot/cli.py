@@ -2,12 +2,14 @@
 
 Nothing heavy is imported until a command needs it, so `soundspot --help` answers at once.
 Exit codes: 0 done, 1 some entries of a batch failed, 2 wrong use or unusable input.
+
+Whoever reads what is printed may leave before the end. A command that only prints is done then; one
+that writes files goes on without being seen (`soundspot.streams`).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -30,6 +32,7 @@ from soundspot.commands import (
 from soundspot.errors import SoundspotError
 from soundspot.files import one_line
 from soundspot.memory import keep_freed
+from soundspot.streams import lasting, to_nowhere
 
 COMMANDS = (
     locate,
@@ -46,6 +49,8 @@ COMMANDS = (
     calibrate,
 )
 """In the order of the help."""
+FILES = ("out", "out_dir", "output", "map", "tracks", "html", "json", "config")
+"""Arguments that name what a command writes; with `--config` it may be named in there."""
 
 INTRO = """\
 Find where in a picture a sound comes from.
@@ -71,6 +76,15 @@ class _OneLineParser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """What a command does not know is its own complaint, so that its own help is named."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"soundspot: {one_line(message)} (see `{self.prog} --help`)\n")
 
@@ -79,25 +93,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = _parser().parse_args(argv)
     keep_freed()
+    output = sys.stdout
+    only_prints = not _writes_files(arguments)
+    with lasting(sys.stderr, None if only_prints else output):
+        try:
+            return _answer(arguments)
+        except BrokenPipeError as error:
+            if not only_prints:
+                return _refuse(f"{one_line(error)}; a process that it talks to is gone")
+            to_nowhere(output)  # its reader has enough, as in `soundspot protocols | head`
+            return 0
+
+
+def _answer(arguments: argparse.Namespace) -> int:
     try:
         code = int(arguments.run(arguments) or 0)
         sys.stdout.flush()
     except SoundspotError as error:
-        print(f"soundspot: {one_line(error)}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever reads has enough, as in `soundspot protocols | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _refuse(one_line(error))
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        print(f"soundspot: {one_line(error)}; check the path and the disk", file=sys.stderr)
-        return 2
+        return _refuse(f"{one_line(error)}; check the path and the disk")
     except MemoryError:
-        print("soundspot: out of memory; try a smaller --batch or picture", file=sys.stderr)
-        return 2
+        return _refuse("out of memory; try a smaller --batch or picture")
     except KeyboardInterrupt:
         print("soundspot: stopped; finished results are kept", file=sys.stderr)
         return 130
     return code
+
+
+def _refuse(why: str) -> int:
+    print(f"soundspot: {why}", file=sys.stderr)
+    return 2
+
+
+def _writes_files(arguments: argparse.Namespace) -> bool:
+    """Whether a command was told to write any file."""
+    given = vars(arguments)
+    return any(given.get(name) not in {None, "-"} for name in FILES)
 
 
 def _parser() -> argparse.ArgumentParser:

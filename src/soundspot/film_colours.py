@@ -16,7 +16,7 @@ import numpy as np
 from soundspot.film_job import Artist
 from soundspot.render_curve import Curves
 from soundspot.render_film import Look, Scale, levels, strength
-from soundspot.render_sources import Layer, colour_of, overlay_sources
+from soundspot.render_sources import Layer, colour_of, frame_of_sources
 from soundspot.result import ROUNDING
 from soundspot.several.film import SourcesMoment, Stretch, sounds_from
 from soundspot.track_file import TIME_ROUNDING, Line, summarise
@@ -45,7 +45,7 @@ class SourcePainter:
     def frame(self, moment: SourcesMoment, scale: Scale, strip: Picture | None) -> Picture:
         """A frame of the film, with the sources that are shown in it."""
         layers = [self._layer(one, scale) for one, shown in pairs(moment) if shown]
-        drawn = overlay_sources(moment.picture, layers, self.look.opacity)
+        drawn = frame_of_sources(moment.picture, layers, self.look.opacity)
         return self.look.lay_out(self.size, moment.picture, drawn, strip)
 
     def _layer(self, source: SourceResult, scale: Scale) -> Layer:

@@ -11,8 +11,10 @@ hears: its loudest stretch where it is longer, zeros behind it where it is short
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,12 +22,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from soundspot.errors import ModelError, OptionError
+from soundspot.checks import instead, is_number
+from soundspot.errors import MediaError, ModelError, OptionError, SoundspotError
 from soundspot.facts import Calibration, ModelFacts, facts_of
+from soundspot.files import one_line, what_is
 from soundspot.localize import Method, parse
 from soundspot.maps import BOX_THRESHOLD, FloatMap, ScoredBox, boxes, peak, resize_map
 from soundspot.media.audio import as_sound
 from soundspot.media.image import as_picture, fit_picture, proportions
+from soundspot.media.kinds import kind_of
 from soundspot.result import Result
 from soundspot.similarity import Question, Similarity, fix_sound
 from soundspot.watch import frozen
@@ -79,20 +84,18 @@ class Locator:
         threshold: float | None = None,
         visible: float | None = None,
     ) -> None:
-        self.model = model
+        self.model = require_model(model)
         self.facts: ModelFacts = facts_of(model)
-        chosen = (self.facts.method or DEFAULT_METHOD) if method is None else method
-        self.method = parse(chosen) if isinstance(chosen, str) else chosen
+        self.method = _method(self.facts.method or DEFAULT_METHOD if method is None else method)
         self.device = pick_device(device)
         calibration = self.facts.calibration or Calibration()
         own = calibration.thresholds.get(repr(self.method))
         self.threshold = own if threshold is None else threshold
         self.visible = calibration.visible if visible is None else visible
-        if not (threshold is None or math.isfinite(threshold)) or not 0 <= self.visible <= 1:
-            raise OptionError(
-                f"threshold is a finite raw map value and visible is in 0..1, got {threshold} and "
-                f"{self.visible}"
-            )
+        if not (threshold is None or (is_number(threshold) and abs(threshold) < math.inf)):
+            raise OptionError(f"threshold is a finite raw map value, got {threshold!r}")
+        if not (is_number(self.visible) and 0 <= self.visible <= 1):
+            raise OptionError(f"visible is in 0..1, got {self.visible!r}")
         if isinstance(model, torch.nn.Module):
             model.to(self.device)
 
@@ -178,6 +181,25 @@ class Locator:
             groups.setdefault(picture.shape, []).append(i)
         return [(places, self.look([fitted[i] for i in places])) for places in groups.values()]
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Within it, what anybody's model raises is an error in one line.
+
+        Raises:
+            ModelError: naming the model, the method and the exception, which is its cause.
+        """
+        try:
+            yield
+        except (SoundspotError, MemoryError):
+            raise
+        except Exception as error:  # a model may be anybody's code
+            length = round(self.facts.seconds * self.facts.sample_rate)
+            raise ModelError(
+                f"{self.facts.name}: asked by {self.method!r}, it raised "
+                f"{one_line(f'{type(error).__name__}: {error}')}; it is given pictures b 3 H W and "
+                f"sounds b {length}, as its facts say (`soundspot.check_model` tries a model)"
+            ) from error
+
     def result(self, picture: Picture, found: LocalEvidence, seconds: float) -> Result:
         """Turn raw evidence into the answer about one picture."""
         values = resize_map(found.map, picture.shape[:2])
@@ -196,9 +218,15 @@ class Locator:
         )
 
     def locate(self, pictures: Sequence[Picture], sounds: Sequence[Waveform]) -> list[Result]:
-        """Answers for one batch of pairs; `seconds` is the batch's time shared out evenly."""
+        """Answers for one batch of pairs; `seconds` is the batch's time shared out evenly.
+
+        Raises:
+            MethodError: the method cannot work on this model.
+            ModelError: the model breaks a law of similarity, or raises an exception.
+        """
         start = time.perf_counter()
-        found = self.evidence(pictures, sounds)
+        with self.asking():
+            found = self.evidence(pictures, sounds)
         each = (time.perf_counter() - start) / max(1, len(found))
         return [self.result(p, f, each) for p, f in zip(pictures, found, strict=True)]
 
@@ -206,7 +234,7 @@ class Locator:
 def locate(
     model: Similarity,
     image: str | Path | Image | NDArray[np.generic],
-    sound: str | Path | tuple[NDArray[np.generic], int],
+    sound: str | Path | tuple[NDArray[np.generic], float],
     method: str | Method | None = None,
     *,
     device: str = "auto",
@@ -228,11 +256,82 @@ def locate(
         MediaError: the picture or the sound cannot be read.
         OptionError: unknown method, option or device, or a value outside its range.
         MethodError: the method cannot work on this model.
+        ModelError: the model breaks a law of similarity, or raises an exception.
     """
     locator = Locator(model, method, device=device, threshold=threshold, visible=visible)
-    picture = as_picture(image)
-    heard = as_sound(sound, locator.facts.sample_rate)
+    picture, heard = read_pair(image, sound, locator.facts.sample_rate)
     return locator.locate([picture], [heard])[0]
+
+
+def read_pair(
+    image: str | Path | Image | NDArray[np.generic],
+    sound: str | Path | tuple[NDArray[np.generic], float],
+    rate: int,
+) -> tuple[Picture, Waveform]:
+    """A picture, and a sound at a rate.
+
+    Raises:
+        MediaError: one of them cannot be read, or each is given in the other's place.
+    """
+    try:
+        picture = as_picture(image)
+    except MediaError as error:
+        if _is_picture(sound) and not _is_picture(image):
+            raise MediaError(
+                f"{_shown(image)} is given as the picture and is none, and {_shown(sound)} as the "
+                "sound and is a picture; give the picture first, then the sound"
+            ) from error
+        raise
+    return picture, as_sound(sound, rate)
+
+
+def require_model(model: Similarity) -> Similarity:
+    """A model, if it is one: anything that can be called with pictures and sounds.
+
+    Raises:
+        ModelError: it is a name, None, a class or another thing.
+    """
+    given: object = model
+    if isinstance(given, str | os.PathLike):
+        name = os.fspath(given)
+        raise ModelError(f"{name!r} is a model's name; give the model: soundspot.load({name!r})")
+    if isinstance(given, type):
+        raise ModelError(f"{given.__name__} is a class; give a model made of it")
+    if not callable(given):
+        raise ModelError(
+            f"the model is of type {type(given).__name__}; give what soundspot.load() returns, or "
+            "a function of pictures and sounds"
+        )
+    return model
+
+
+def _method(chosen: object) -> Method:
+    """The method that a string or an object is.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    if isinstance(chosen, str):
+        return parse(chosen)
+    if not isinstance(chosen, Method):
+        raise OptionError(
+            f"a method of type {type(chosen).__name__}; give a string such as 'occlusion', or an "
+            "object of soundspot.localize"
+        )
+    return chosen
+
+
+def _is_picture(thing: object) -> bool:
+    """Whether something is a picture at first sight; files by their first bytes."""
+    if not isinstance(thing, str | os.PathLike):
+        return not isinstance(thing, tuple)
+    path = Path(thing)
+    what = what_is(path) if path.is_file() else None
+    return what is not None and what.endswith("picture")
+
+
+def _shown(thing: object) -> str:
+    return one_line(thing) if isinstance(thing, str | os.PathLike) else f"what is {kind_of(thing)}"
 
 
 def cut(values: FloatMap, threshold: float | None, confidence: float) -> list[ScoredBox]:
@@ -289,7 +388,7 @@ def pick_device(name: str | torch.device) -> torch.device:
         return torch.device(next(kind for kind, there in available.items() if there))
     kind = name.split(":")[0]
     if kind not in available:
-        raise OptionError(f"unknown device {name!r}; there are auto, {', '.join(available)}")
+        raise OptionError(f"unknown device {name!r}; {instead(name, ('auto', *available))}")
     try:
         device = torch.device(name)
         there = available[kind] and (device.index or 0) < _count(kind)

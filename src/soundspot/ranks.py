@@ -35,6 +35,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from soundspot.errors import OptionError, SoundspotError, TrainingError
 from soundspot.meeting import meet
+from soundspot.processes import require_meeting_place
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=2)
@@ -280,7 +281,8 @@ def ranks_of_environment(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
             this process's number on its machine.
 
     Raises:
-        OptionError: RANK and its like are no numbers, or there are fewer GPUs than processes.
+        OptionError: RANK and its like are missing or no numbers, or there are fewer GPUs than
+            processes.
         TrainingError: the processes cannot reach each other.
     """
     try:
@@ -290,9 +292,10 @@ def ranks_of_environment(device: str = "auto") -> Iterator[tuple[Ranks, str]]:
         )
     except ValueError:
         raise OptionError("RANK, WORLD_SIZE and LOCAL_RANK must be whole numbers") from None
-    if count <= 1 or "MASTER_ADDR" not in os.environ:
+    if count <= 1:
         yield Ranks(), device
         return
+    require_meeting_place(count)
     device = _own_device(device, local)
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
     try:

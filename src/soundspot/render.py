@@ -1,9 +1,15 @@
-"""Pictures for people: the map as colours over the photograph, boxes, and the verdict in words."""
+"""Pictures for people: the map as colours over the photograph, boxes, and the verdict in words.
+
+A drawn picture keeps the pixels of the photograph where they are: what lies at (x, y) of one lies
+at (x, y) of the other, the lower edge of a box included. The words stand on a strip below it, in
+letters, lines and words that fit its width; a picture too narrow for any has no strip.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +19,8 @@ if TYPE_CHECKING:
     from soundspot.maps import FloatMap, ScoredBox
 
 Picture = NDArray[np.uint8]
+Font: TypeAlias = ImageFont.ImageFont | ImageFont.FreeTypeFont
+Colour: TypeAlias = tuple[int, int, int]
 
 HEAT_STOPS = (
     (0.0, (0, 0, 0)),
@@ -31,6 +39,12 @@ TEXT_SHARE = 0.035
 """Height of text as a fraction of the picture's shorter side."""
 MIN_TEXT = 11
 """Pixels."""
+LINE_SHARE = 1.35
+"""Height of a line as a fraction of its letters'."""
+MOST_LINES = 2
+"""Of words below a picture."""
+UNCALIBRATED = "uncalibrated"
+"""What is said of a confidence that is a bare sigmoid."""
 
 
 def overlay(
@@ -39,27 +53,32 @@ def overlay(
     boxes: Sequence[ScoredBox],
     confidence: float,
     visible: bool,
+    *,
+    calibrated: bool = True,
 ) -> Picture:
-    """Draw map and boxes over a picture; without a visible source the picture stays bare.
+    """Draw map and boxes over a picture, and a strip of words below it.
+
+    Without a visible source the picture itself stays bare.
 
     Args:
         picture: uint8, H W 3.
         values: the map, H W, any scale: its own minimum is see-through, its maximum bright.
         boxes: xyxy in pixels.
-        confidence: 0 to 1, written in the banner.
+        confidence: 0 to 1, written below.
         visible: whether there is a source to show.
+        calibrated: whether the confidence is; else that it is not is written too.
     """
     canvas = heat(picture, values) if visible else Image.fromarray(picture)
     if canvas.mode != "RGB":
         canvas = canvas.convert("RGB")
-    size = max(MIN_TEXT, round(TEXT_SHARE * min(canvas.size)))
-    font = ImageFont.load_default(size)
-    draw = ImageDraw.Draw(canvas)
+    size, draw = text_size(canvas.size), ImageDraw.Draw(canvas)
     for box, score in boxes:
-        _draw_box(draw, box, f"{score:.2f}", font, size)
+        draw_box(draw, box, f"{score:.2f}", BOX_COLOUR, size)
+    bare = "" if calibrated else f" ({UNCALIBRATED})"
     verdict = "source" if visible else "no visible source"
-    _banner(draw, f"{verdict}, confidence {confidence:.2f}", font, size)
-    return np.asarray(canvas)
+    long = f"{verdict}, confidence {confidence:.2f}"
+    short = f"{'source' if visible else 'no source'} {confidence:.2f}"
+    return captioned(np.asarray(canvas), (long + bare, short + bare, short))
 
 
 def heat(picture: Picture, values: FloatMap) -> Image.Image:
@@ -80,29 +99,80 @@ def _heat_table() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return np.stack(channels, 1).astype(np.uint8), (255 * OPACITY * levels).astype(np.uint8)
 
 
-def _draw_box(
-    draw: ImageDraw.ImageDraw,
-    box: Sequence[float],
-    text: str,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    size: int,
+def text_size(size: tuple[int, int]) -> int:
+    """Height of letters, in pixels, for a picture of this width and height."""
+    return max(MIN_TEXT, round(TEXT_SHARE * min(size)))
+
+
+@cache
+def font_of(size: int) -> Font:
+    """The font whose letters are so many pixels high."""
+    return ImageFont.load_default(size)
+
+
+def draw_box(
+    draw: ImageDraw.ImageDraw, box: Sequence[float], text: str, colour: Colour, size: int
 ) -> None:
-    """A frame just inside the box's pixels, its score in the corner."""
+    """A frame just inside the box's pixels, a word in its corner where there is room for it."""
     x0, y0, x1, y1 = box
-    draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=BOX_COLOUR, width=max(2, size // 6))
-    left, top, right, bottom = draw.textbbox((x0 + size // 3, y0 + size // 4), text, font=font)
-    pad = size // 6
-    draw.rectangle((left - pad, top - pad, right + pad, bottom + pad), fill=BANNER_COLOUR)
-    draw.text((x0 + size // 3, y0 + size // 4), text, fill=BOX_COLOUR, font=font)
-
-
-def _banner(
-    draw: ImageDraw.ImageDraw,
-    text: str,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    size: int,
-) -> None:
-    """One line at the foot of the picture."""
+    draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=colour, width=max(2, size // 6))
+    corner, font, pad = (x0 + size // 3, y0 + size // 4), font_of(size), size // 6
+    left, top, right, bottom = draw.textbbox(corner, text, font=font)
     width, height = draw.im.size
-    draw.rectangle((0, height - round(1.6 * size), width, height), fill=BANNER_COLOUR)
-    draw.text((size // 2, height - round(1.4 * size)), text, fill=TEXT_COLOUR, font=font)
+    if right + pad >= width or bottom + pad >= height:
+        return
+    draw.rectangle((left - pad, top - pad, right + pad, bottom + pad), fill=BANNER_COLOUR)
+    draw.text(corner, text, fill=colour, font=font)
+
+
+def draw_banner(canvas: Image.Image, words: str) -> None:
+    """Words over the foot of a frame of a film, on a ground no wider than they are."""
+    size, draw = text_size(canvas.size), ImageDraw.Draw(canvas)
+    width, foot = draw.textlength(words, font=font_of(size)), canvas.size[1]
+    draw.rectangle((0, foot - round(1.5 * size), round(width + size), foot), fill=BANNER_COLOUR)
+    place = (size // 2, foot - round(LINE_SHARE * size))
+    draw.text(place, words, fill=TEXT_COLOUR, font=font_of(size))
+
+
+def captioned(picture: Picture, wordings: Sequence[str]) -> Picture:
+    """The picture with words on a strip below it.
+
+    Args:
+        picture: uint8, H W 3.
+        wordings: the same thing in fewer and fewer words; the first one that fits is written, in
+            one line if need be with smaller letters, else in two. None fits: there is no strip.
+    """
+    height, width = picture.shape[:2]
+    largest = text_size((width, height))
+    for words in wordings:
+        for most in range(1, MOST_LINES + 1):
+            for size in range(largest, MIN_TEXT - 1, -1):
+                lines = wrapped(words, size, width)
+                if lines and len(lines) <= most:
+                    return np.concatenate((picture, _strip(lines, size, width)))
+    return picture
+
+
+def wrapped(words: str, size: int, width: int) -> list[str]:
+    """Words in lines that fit a width, a third of a letter free on both sides; [] if none fit."""
+    font, room = font_of(size), width - 2 * (size // 3)
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if font.getlength(longer) <= room:
+            lines[-1:] = [longer]
+        elif font.getlength(word) <= room:
+            lines.append(word)
+        else:
+            return []
+    return lines
+
+
+def _strip(lines: Sequence[str], size: int, width: int) -> Picture:
+    step = round(LINE_SHARE * size)
+    strip = Image.new("RGB", (width, step * len(lines) + size // 4), BANNER_COLOUR)
+    draw = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        place = (size // 3, step * number + size // 8)
+        draw.text(place, line, fill=TEXT_COLOUR, font=font_of(size))
+    return np.asarray(strip)

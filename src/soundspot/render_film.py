@@ -24,18 +24,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from soundspot.errors import OptionError
 from soundspot.media.image import fit_picture
 from soundspot.render import (
-    BANNER_COLOUR,
     HEAT_STOPS,
-    MIN_TEXT,
     OPACITY,
-    TEXT_COLOUR,
-    TEXT_SHARE,
+    Colour,
+    Font,
     Picture,
+    draw_banner,
+    font_of,
+    text_size,
 )
 from soundspot.render_curve import Curve
 from soundspot.result import ROUNDING
@@ -60,9 +61,6 @@ CURVE_SHARE = 0.14
 """Height of the strip as a fraction of the picture's."""
 MIN_CURVE = 40
 """Pixels."""
-
-Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -258,21 +256,12 @@ def _fitted(picture: Picture, size: tuple[int, int]) -> Picture:
 
 def _draw_moment(canvas: Image.Image, result: Result, tracks: tuple[TrackedBox, ...]) -> None:
     """Boxes with numbers, and the verdict in words."""
-    size = max(MIN_TEXT, round(TEXT_SHARE * min(canvas.size)))
-    draw, font = ImageDraw.Draw(canvas), _font(size)
+    size = text_size(canvas.size)
+    draw, font = ImageDraw.Draw(canvas), font_of(size)
     for box in tracks:
         _draw_box(draw, box, font, size)
     verdict = "source" if result.visible else "no visible source"
-    text = f"{verdict}, confidence {result.confidence:.2f}"
-    width = draw.textlength(text, font=font)
-    foot = canvas.size[1]
-    draw.rectangle((0, foot - round(1.5 * size), round(width + size), foot), fill=BANNER_COLOUR)
-    draw.text((size // 2, foot - round(1.35 * size)), text, fill=TEXT_COLOUR, font=font)
-
-
-@cache
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)
+    draw_banner(canvas, f"{verdict}, confidence {result.confidence:.2f}")
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: TrackedBox, font: Font, size: int) -> None:

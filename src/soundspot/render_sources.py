@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from soundspot.render import BANNER_COLOUR, MIN_TEXT, TEXT_COLOUR, TEXT_SHARE
+from soundspot.render import UNCALIBRATED, captioned, draw_banner, draw_box, text_size
 
 if TYPE_CHECKING:
     from soundspot.maps import FloatMap, ScoredBox
@@ -43,27 +43,56 @@ def own_range(values: FloatMap) -> NDArray[np.uint8]:
 
 
 def overlay_sources(
-    picture: NDArray[np.uint8], layers: Sequence[Layer], opacity: float = OPACITY
+    picture: NDArray[np.uint8],
+    layers: Sequence[Layer],
+    unseen: Sequence[int] = (),
+    *,
+    calibrated: bool = True,
 ) -> NDArray[np.uint8]:
-    """Draw heat and boxes; without layers the picture stays bare.
+    """Draw heat and boxes, and a strip of words below; without layers the picture stays bare.
 
     Args:
         picture: uint8, H W 3.
         layers: of the sources to show; each pixel shows the one that is hottest there.
+        unseen: numbers of sources that were asked for and are not visible: said in words.
+        calibrated: whether confidences are; else that they are not is written too.
+    """
+    drawn = np.asarray(_drawn(picture, layers, OPACITY))
+    sure = {layer.number: f"{layer.confidence:.2f}" for layer in layers}
+    bare = "" if calibrated else f" ({UNCALIBRATED})"
+    if not sure:
+        return captioned(drawn, ("no visible source", "no source"))
+    every = sorted({*sure, *unseen})
+    long, short = (
+        ", ".join(f"{number}: {sure.get(number, none)}" for number in every)
+        for none in ("no visible source", "none")
+    )
+    return captioned(drawn, (f"sources {long}{bare}", short))
+
+
+def frame_of_sources(
+    picture: NDArray[np.uint8], layers: Sequence[Layer], opacity: float = OPACITY
+) -> NDArray[np.uint8]:
+    """The same as a frame of a film, whose size it keeps: the words lie over the picture's foot.
+
+    Args:
+        picture: uint8, H W 3.
+        layers: of the sources to show.
         opacity: of the hottest place, 0 to 1.
     """
-    canvas = _tinted(Image.fromarray(picture), layers, opacity)
-    size = max(MIN_TEXT, round(TEXT_SHARE * min(canvas.size)))
-    font = ImageFont.load_default(size)
-    draw = ImageDraw.Draw(canvas)
-    for layer in layers:
-        _frames(draw, layer, font, size)
+    canvas = _drawn(picture, layers, opacity)
     words = ", ".join(f"{layer.number}: {layer.confidence:.2f}" for layer in layers)
-    text = f"sources {words}" if layers else "no visible source"
-    width, height = canvas.size
-    draw.rectangle((0, height - round(1.6 * size), width, height), fill=BANNER_COLOUR)
-    draw.text((size // 2, height - round(1.4 * size)), text, fill=TEXT_COLOUR, font=font)
+    draw_banner(canvas, f"sources {words}" if layers else "no visible source")
     return np.asarray(canvas)
+
+
+def _drawn(picture: NDArray[np.uint8], layers: Sequence[Layer], opacity: float) -> Image.Image:
+    canvas = _tinted(Image.fromarray(picture), layers, opacity)
+    size, draw = text_size(canvas.size), ImageDraw.Draw(canvas)
+    for number, _, boxes, _ in layers:
+        for box, score in boxes:
+            draw_box(draw, box, f"{number}: {score:.2f}", colour_of(number), size)
+    return canvas
 
 
 def _tinted(canvas: Image.Image, layers: Sequence[Layer], opacity: float) -> Image.Image:
@@ -80,20 +109,3 @@ def _tinted(canvas: Image.Image, layers: Sequence[Layer], opacity: float) -> Ima
 def _spread(heat: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Heat over a picture of this width and height."""
     return np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
-
-
-def _frames(
-    draw: ImageDraw.ImageDraw,
-    layer: Layer,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    size: int,
-) -> None:
-    """The boxes of a source with its number and their scores."""
-    colour, pad = colour_of(layer.number), size // 6
-    for (x0, y0, x1, y1), score in layer.boxes:
-        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=colour, width=max(2, size // 6))
-        corner = (x0 + size // 3, y0 + size // 4)
-        text = f"{layer.number}: {score:.2f}"
-        left, top, right, bottom = draw.textbbox(corner, text, font=font)
-        draw.rectangle((left - pad, top - pad, right + pad, bottom + pad), fill=BANNER_COLOUR)
-        draw.text(corner, text, fill=colour, font=font)

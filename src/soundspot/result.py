@@ -14,7 +14,7 @@ from soundspot.errors import MediaError
 from soundspot.files import write_beside
 from soundspot.maps import FloatMap, ScoredBox, picture_of_map
 from soundspot.media.image import write_picture
-from soundspot.render import overlay
+from soundspot.render import UNCALIBRATED, overlay
 
 ROUNDING = 4
 """Decimals of scores in the JSON."""
@@ -74,8 +74,19 @@ class Result:
         }
 
     def overlay(self) -> NDArray[np.uint8]:
-        """The picture with map and boxes drawn in, uint8, H W 3."""
-        return overlay(self.picture, self.map, self.boxes, self.confidence, self.visible)
+        """The picture with map and boxes drawn in, uint8, W pixels wide.
+
+        Its first H rows are the picture, pixel by pixel; below them is a strip with the answer in
+        words, which very narrow pictures do without.
+        """
+        return overlay(
+            self.picture,
+            self.map,
+            self.boxes,
+            self.confidence,
+            self.visible,
+            calibrated=self.calibrated,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the overlay as a picture (.png, .jpg, .webp).
@@ -102,13 +113,16 @@ class Result:
 
     def __str__(self) -> str:
         """One line for people."""
+        sure = f"{self.confidence:.2f}"
         if not self.visible:
-            return f"no visible source (confidence {self.confidence:.2f})"
+            bare = "" if self.calibrated else f", {UNCALIBRATED}"
+            return f"no visible source (confidence {sure}{bare})"
         places = ", ".join(
             f"[{', '.join(str(int(v)) for v in b.box)}] ({b.score:.2f})" for b in self.boxes
         )
         x, y = self.peak
-        return f"source at {places or f'({x}, {y})'}, confidence {self.confidence:.2f}"
+        bare = "" if self.calibrated else f" ({UNCALIBRATED})"
+        return f"source at {places or f'({x}, {y})'}, confidence {sure}{bare}"
 
     __repr__ = __str__
 

@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from soundspot.band_mask import BandMask, MasksSound
+from soundspot.checks import is_number
 from soundspot.errors import MethodError, OptionError
-from soundspot.locating import Locator
+from soundspot.locating import Locator, read_pair, require_model
 from soundspot.media.audio import as_sound, write_sound
-from soundspot.media.image import as_picture
 from soundspot.similarity import Similarity
 from soundspot.watch import frozen
 
@@ -58,8 +58,8 @@ class Separated:
 
 def separate(
     model: Similarity,
-    image: str | Path | Image | NDArray[np.uint8],
-    sound: str | Path | tuple[NDArray[np.float32], float],
+    image: str | Path | Image | NDArray[np.generic],
+    sound: str | Path | tuple[NDArray[np.generic], float],
     at: tuple[float, float],
     *,
     rate: int = RATE,
@@ -69,31 +69,34 @@ def separate(
 
     Args:
         model: one that masks sounds: `soundspot.load("pixel_sound")`.
-        image: a file, a PIL image, or uint8 `H W 3`.
-        sound: a file, or (samples, rate).
+        image: a file, a Pillow picture, or an array (H W, H W 3 or H W 4).
+        sound: a file (a video's sound track too), or (samples, rate in Hz).
         at: x and y in pixels of the original picture, from its upper left corner.
         rate: Hz of the result.
         device: "auto" or a torch device name.
 
     Raises:
         MethodError: the model does not mask sounds.
-        OptionError: the pixel lies outside the picture.
-        MediaError: a file cannot be read.
+        OptionError: `at` is no pixel, or lies outside the picture.
+        MediaError: the picture or the sound cannot be read.
+        ModelError: the model is none, breaks a law of similarity, or raises an exception.
     """
+    require_model(model)
+    _check_pixel(at)
     if not isinstance(model, MasksSound):
         raise MethodError(
             "this model does not separate sounds; load one that does: soundspot.load('pixel_sound')"
         )
     locator = Locator(model, device=device)
-    picture = as_picture(image)
+    picture, mono = read_pair(image, sound, locator.facts.sample_rate)
     height, width = picture.shape[:2]
     if not (0 <= at[0] < width and 0 <= at[1] < height):
         raise OptionError(
             f"the pixel {at[0]:g},{at[1]:g} lies outside the picture, which is {width} x {height}"
         )
-    heard = torch.from_numpy(as_sound(sound, locator.facts.sample_rate))[None]
+    heard = torch.from_numpy(mono)[None]
     place = ((at[0] + 0.5) / width, (at[1] + 0.5) / height)
-    with frozen(model), torch.no_grad():
+    with locator.asking(), frozen(model), torch.no_grad():
         (mask,) = model.mask_at(
             locator.look([locator.fit(picture)]), heard.to(locator.device), place
         )
@@ -102,6 +105,13 @@ def separate(
     energy = float(np.square(whole, dtype=np.float64).sum())
     kept = float(np.square(samples, dtype=np.float64).sum())
     return Separated(samples, rate, kept / energy if energy else 0.0)
+
+
+def _check_pixel(at: object) -> None:
+    """Refuse what is no pair of numbers."""
+    pair = at if isinstance(at, tuple | list | np.ndarray) else ()
+    if not (len(pair) == 2 and all(map(is_number, pair))):
+        raise OptionError(f"at={at!r}; give the pixel's (x, y)")
 
 
 def apply_mask(samples: Tensor, mask: BandMask, rate: int) -> Tensor:

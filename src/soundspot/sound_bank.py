@@ -142,9 +142,9 @@ class Heard(NamedTuple):
     broken: Broken
 
 
-def sounds_of(paths: Sequence[Path]) -> Sounds:
+def sounds_of(names: Sequence[str], paths: Sequence[Path]) -> Sounds:
     """Files to hear."""
-    return Sounds([str(path) for path in paths], lambda i: read_sound(paths[i], SAMPLE_RATE))
+    return Sounds(names, lambda i: read_sound(paths[i], SAMPLE_RATE))
 
 
 def bank_of(tower: LogMelCNN, waves: Iterable[Wave], seed: int = 0) -> SoundBank:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,16 @@ from soundspot.losses import objective_of
 from soundspot.options import RECIPES, Handling, TrainOptions
 from soundspot.ranks import Ranks, ranks_of_environment
 from soundspot.recipes import Places, RunConfig
+from soundspot.shards.catalogue import refuse_shards
 from soundspot.sound_bank import Sounds
 from soundspot.training.computing import Computing
-from soundspot.training.feeding import Feed
+from soundspot.training.feeding import TOLD, Feed
 from soundspot.training.hearing import Hearing
 from soundspot.training.identity import identity_of, require_same
 from soundspot.training.journal import Journal, warn
 from soundspot.training.keeping import Checkpoints, held, kept
 from soundspot.training.learning import Learner
+from soundspot.training.origin import Origin
 from soundspot.training.products import (
     BEST,
     DIVERGED,
@@ -55,7 +57,6 @@ from soundspot.training.products import (
 from soundspot.training.provenance import provenance
 from soundspot.training.starting import (
     ModelName,
-    Origin,
     notes_on,
     open_batches,
     open_data,
@@ -106,7 +107,7 @@ def train(
     with (
         ranks_of_environment(device) as (ranks, own_device),
         ranks.together(),
-        stop_requests() as request,
+        stop_requests(patient=ranks.count > 1) as request,
         ExitStack() as holds,
     ):
         run = Run(config, name, ranks, request)
@@ -128,7 +129,7 @@ class Run:
     def __init__(self, config: RunConfig, name: ModelName, ranks: Ranks, request: Request) -> None:
         self.config, self.name, self.ranks, self.request = config, name, ranks, request
         self.out, self.handling = Path(config.places.out), config.handling
-        ranks.first_does(lambda: make_folder(self.out))
+        ranks.first_does(self._make_folder)
         self.checkpoints = Checkpoints(self.out, self.handling.keep)
         self.validation = Validation(self.handling, ranks)
         self.kept, self.tensors = self._newest()
@@ -139,6 +140,10 @@ class Run:
         self.saved = self.step
         self.passed: dict[str, str] = dict(self.kept.get("passed", {}))
 
+    def _make_folder(self) -> None:
+        refuse_shards(self.out)
+        make_folder(self.out)
+
     def start(self, device: str) -> None:
         """Open the data, build the model, hear, and go back to the newest checkpoint."""
         places, handling, where = self.config.places, self.handling, pick_device(device)
@@ -146,15 +151,16 @@ class Run:
         self.ranks.first_does(lambda: [*map(warn, notes_on(data, self.options))])
         model = start_model(self.name, places.sound_tower, self.options, where)
         objective = objective_of(self.name.kind, self.options.objective)().to(where)
-        self.origin = Origin.of(data, model.sound_tower)
+        self.origin = Origin.of(data, model.sound_tower, self.ranks)
         if self.kept:
-            require_same(self.out, self.kept, self.identity, self.origin.sources, self.origin.free)
+            require_same(self.out, self.kept, self.identity, self.origin)
         self.ranks.first_does(lambda: write_config(self.out, self.config))
 
         def hearing(sounds: Sounds) -> Hearing:
             return Hearing(
                 model.sound_tower.eval(), sounds, Path(places.bank or self.out),
                 self.origin.bank(self.options), self.ranks, handling.strict, self._leave_hearing,
+                self.origin.sounds,
             )  # fmt: skip
 
         self.batches = open_batches(
@@ -189,19 +195,45 @@ class Run:
 
     def _learn(self, journal: Journal) -> None:
         """Every step that is left."""
-        for batch in self.feed(self.step, self.options.steps):
-            loss = self.learner.learn(batch, self.step)
-            self.step += 1
-            unread, asked = self.ranks.greatest(len(batch.passed), self.request.number)
-            self._note(journal, loss, batch, unread > 0)
-            if self._is_due() or self.step % self.options.save_every == 0:
-                self.save()
-            if self._is_due():
-                self._judge(journal)
-            if self.ended:
-                journal.say(f"no better judgement for a while; ended at step {self.step}")
-                return
-            self._leave_if_asked(asked)
+        with closing(self.feed(self.step, self.options.steps)) as batches:
+            while not self.ended:
+                batch, unread = self._next(batches)
+                if batch is None:
+                    return
+                loss = self.learner.learn(batch, self.step)
+                self.step += 1
+                self._note(journal, loss, batch, unread)
+                if self._is_due() or self.step % self.options.save_every == 0:
+                    self.save()
+                if self._is_due():
+                    self._judge(journal)
+        journal.say(f"no better judgement for a while; ended at step {self.step}")
+
+    def _next(self, batches: Iterator[Batch]) -> tuple[Batch | None, bool]:
+        """The next batch, None at the end, and whether a rank could not read some of its own.
+
+        A rank cannot leave a step that others are in, so all ask each other before each: where one
+        has no batch, or a signal asked one to leave, everything is kept and all leave.
+
+        Raises:
+            StoppedError: a signal came.
+            SoundspotError, OSError, MemoryError: there is no batch.
+        """
+        batch, error = None, None
+        if not self.request.number:
+            try:
+                batch = next(batches, None)
+            except TOLD as raised:
+                error = raised
+        unread = 0 if batch is None else len(batch.passed)
+        asked, failed, unread = self.ranks.greatest(self.request.number, error is not None, unread)
+        if (asked or failed) and self.saved != self.step:
+            self.save()
+        if asked:
+            raise StoppedError.by(asked, self.out, self._kept_step())
+        if failed:
+            raise next(one for one in self.ranks.objects(error) if one is not None)
+        return batch, unread > 0
 
     def save(self) -> None:
         """Keep all that a later step depends on, at one stroke; the first rank writes."""
@@ -279,20 +311,13 @@ class Run:
         self.judged, self.ended = self.step, self.step if verdict.enough else 0
         self.save()
 
-    def _leave_if_asked(self, asked: int) -> None:
-        """Leave where a signal, of this number, asked any rank to."""
-        if asked:
-            if self.saved != self.step:
-                self.save()
-            raise StoppedError.by(asked, self.out, self._kept_step())
-
     def _leave_hearing(self, progress: str) -> None:
         (asked,) = self.ranks.greatest(self.request.number)
         if asked:
             raise StoppedError.by(asked, self.out, f"while hearing; {progress}")
 
     def _kept_step(self) -> str:
-        return f"after step {self.step}, which is kept"
+        return f"after step {self.step}, which is kept" if self.step else "before the first step"
 
     @contextmanager
     def _what_is_kept(self) -> Iterator[None]:

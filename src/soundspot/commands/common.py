@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from soundspot.errors import OptionError
 
 if TYPE_CHECKING:
-    from soundspot.models import SimilarityModel
+    from soundspot.similarity import Similarity
 
 
 CUTS = {"threshold", "visible"}
 """Arguments of `add_cuts`."""
+TRACKS_SUFFIX = ".jsonl"
 
 
 def add_cuts(group: argparse._ArgumentGroup) -> None:
@@ -48,7 +49,8 @@ def add_model(parser: argparse.ArgumentParser, default: str = "default") -> None
         "--model",
         metavar="NAME",
         default=default,
-        help=f"from `soundspot models`, a file, a folder or a hub id (default: {default})",
+        help="from `soundspot models`, a file, a folder, a hub id or package.module:function "
+        f"(default: {default})",
     )
     add_device(parser)
 
@@ -60,11 +62,37 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_model(arguments: argparse.Namespace) -> SimilarityModel:
+def load_model(arguments: argparse.Namespace) -> Similarity:
     """The model that `add_model` chose."""
-    from soundspot.checkpoint import load
+    return model_named(arguments.model, arguments.device)
 
-    return load(arguments.model)
+
+def model_named(name: str, device: str) -> Similarity:
+    """A model by its name; one in code is tried on noise first.
+
+    Raises:
+        CheckpointError: there is no such model, or it is broken.
+        ModelError: the code cannot be imported, or does not answer as a model must.
+    """
+    from soundspot.checkpoint import EMBEDDED, load
+    from soundspot.locating import pick_device
+    from soundspot.user_model import import_model, names_code, try_model
+
+    if name in EMBEDDED or not names_code(name) or Path(name).exists():
+        return load(name)
+    model = import_model(name)
+    try_model(model, pick_device(device))
+    return model
+
+
+def require_folder(name: str, option: str) -> None:
+    """Refuse a file where a folder for many results is wanted.
+
+    Raises:
+        OptionError: it is a file.
+    """
+    if Path(name).exists() and not Path(name).is_dir():
+        raise OptionError(f"{name} is a file; give {option} a folder, which is made where missing")
 
 
 def refuse_overwriting(outputs: Iterable[str | None], inputs: Iterable[str | Path]) -> None:
@@ -96,6 +124,8 @@ def require_film_outputs(arguments: argparse.Namespace) -> None:
         )
     if arguments.tracks == "-":
         raise OptionError("--tracks -: give a file; --json - prints the summary")
+    if arguments.tracks and Path(arguments.tracks).suffix.lower() != TRACKS_SUFFIX:
+        raise OptionError(f"{arguments.tracks}: --tracks takes a name ending in {TRACKS_SUFFIX}")
 
 
 def say_what_is_encoded_again(sound: str | Path, film: str | Path) -> None:

@@ -37,8 +37,16 @@ def define(parser: argparse.ArgumentParser) -> None:
     check.set_defaults(act=_check)
 
     leaks = parts.add_parser("leaks", help="find test ids in training lists")
-    leaks.add_argument("--train", metavar="LIST", nargs="+", required=True)
-    leaks.add_argument("--test", metavar="LIST", nargs="+", required=True)
+    leaks.add_argument(
+        "--train",
+        metavar="LIST",
+        nargs="+",
+        required=True,
+        help="what was trained on: manifests, or lists with an id a line (.txt, .csv, .json)",
+    )
+    leaks.add_argument(
+        "--test", metavar="LIST", nargs="+", required=True, help="what is judged: the same"
+    )
     leaks.set_defaults(act=_leaks)
 
     pack = parts.add_parser("pack", help="decode a source once, into shards for training")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from soundspot.shards.packing import Progress
 
 DEFAULTS = PackOptions()
+FAILURES_SHOWN = 10
+"""So many are printed; `errors.jsonl` names all."""
 
 
 def define_pack(parser: argparse.ArgumentParser) -> None:
@@ -119,19 +121,23 @@ def _options(arguments: argparse.Namespace) -> PackOptions:
 
 
 class _Bar:
-    """The progress bar: entries, their rate and the time left; failures are said above it."""
+    """The progress bar: entries, their rate and the time left; the first failures above it."""
 
     def __init__(self, total: int):
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, desc="packing", unit=" entries", disable=None)
         self._started = False
+        self._failures = 0
 
     def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+        more = self._failures - FAILURES_SHOWN
+        if more > 0:
+            print(f"failed: {more:,} more, named in errors.jsonl", file=sys.stderr)
 
     def show(self, progress: Progress) -> None:
         """Move on."""
@@ -139,7 +145,9 @@ class _Bar:
             self._bar.initial = progress.done
             self._started = True
         if progress.error is not None:
-            self._bar.write(f"failed: {one_line(progress.error)}", file=sys.stderr)
+            self._failures += 1
+            if self._failures <= FAILURES_SHOWN:
+                self._bar.write(f"failed: {one_line(progress.error)}", file=sys.stderr)
         self._bar.set_postfix(failed=progress.counts["failed"], refresh=False)
         self._bar.update(progress.done - self._bar.n)
 

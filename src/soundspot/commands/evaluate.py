@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from soundspot.commands.common import add_device
@@ -19,12 +21,18 @@ SENTENCE = "Score methods against true boxes."
 def define(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add = parser.add_argument
-    add("data", metavar="DATA", nargs="+", help="manifests, or data sets as NAME:ROOT")
+    add(
+        "data",
+        metavar="DATA",
+        nargs="+",
+        help="manifests (of pictures or videos, with true boxes), or data sets as NAME:ROOT",
+    )
     add(
         "--model",
         metavar="NAME",
         action="append",
-        help="from `soundspot models`, a file, or package.module:function (default: default)",
+        help="from `soundspot models`, a file, a folder, a hub id or package.module:function; may "
+        "be given again (default: default)",
     )
     add("--models", metavar="M,N", help="several of them, between commas")
     add("--maps", metavar="DIR", action="append", default=[], help="ID.npy of another program")
@@ -69,10 +77,13 @@ def _run(arguments: argparse.Namespace, crew: Crew) -> int:
     from soundspot.benchmark import judge_all
 
     job = agreed_job(arguments, crew)
+    for note in job.notes if crew.leads else ():
+        print(note, file=sys.stderr)
     report = judge_all(
         job.samples, job.models, job.methods, job.folders, settings=job.settings, crew=crew
     )
     if report is None:
         return 0
+    report = replace(report, notes=[*report.notes, *job.notes])
     deliver(arguments, report)
     return 1 if report.failures else 0

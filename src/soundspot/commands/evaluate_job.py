@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from soundspot.commands.common import model_named
+from soundspot.commands.evaluate_methods import ALL, methods_named, methods_of
 from soundspot.commands.evaluate_outputs import check_outputs
 from soundspot.errors import OptionError, SoundspotError
 
 if TYPE_CHECKING:
     from soundspot.benchmark import FolderOfMaps, Settings
+    from soundspot.data import Dataset
     from soundspot.judging.ranks import Crew
     from soundspot.localize import Method
     from soundspot.similarity import Similarity
     from soundspot.types import Sample
 
-EVERY_METHOD = (
-    "similarity_map",
-    "input_gradient",
-    "guided_backprop",
-    "inner_gradient",
-    "grad_cam",
-    "combined(similarity_map, input_gradient)",
-    "combined(similarity_map, guided_backprop)",
-)
-"""What `--methods all` means; occlusion takes its name to be asked for, being so slow."""
 EXHIBITS = 4
 """Best and worst samples of each method that the HTML report shows."""
 DEFAULT_MODEL = "default"
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,9 @@ class Job:
     folders: list[FolderOfMaps]
     samples: list[Sample]
     models: dict[str, Similarity]
-    methods: list[Method] | None
+    methods: Mapping[str, Sequence[Method]] | None
+    notes: tuple[str, ...] = ()
+    """A line for each method of `all` that does not work on a model."""
 
 
 def agreed_job(arguments: argparse.Namespace, crew: Crew) -> Job:
@@ -64,14 +58,14 @@ def _job(arguments: argparse.Namespace, crew: Crew) -> Job:
     """What is cheap to check comes first, models last."""
     settings = _settings(arguments, crew)
     folders = _folders(arguments)
-    methods = _methods_named(arguments.methods)
+    methods = methods_named(arguments.methods)
     names = _models_named(arguments)
     samples = list(_samples(arguments.data))
     check_outputs(arguments, samples, names, crew)
     models = _load_all(names, settings.device)
-    if methods is not None and arguments.methods.strip() == ALL:
-        methods += _own_methods(models, settings.device)
-    return Job(settings, folders, samples, models, methods)
+    every = methods is not None and arguments.methods.strip() == ALL
+    asked = methods_of(models, methods, every, settings.device)
+    return Job(settings, folders, samples, models, asked.methods, asked.notes)
 
 
 def _settings(arguments: argparse.Namespace, crew: Crew) -> Settings:
@@ -128,8 +122,10 @@ def _samples(data: Sequence[str]) -> Iterator[Sample]:
     from soundspot.data import open_data
 
     home: dict[str, str] = {}
+    opened = {spec: open_data(spec) for spec in data}
+    _refuse_videos_alone(opened)
     for spec in data:
-        for sample in open_data(spec).samples():
+        for sample in opened[spec].samples():
             if sample.id in home:
                 raise OptionError(
                     f"{spec}: the id {sample.id!r} was taken by {home[sample.id]}; every sample "
@@ -139,42 +135,25 @@ def _samples(data: Sequence[str]) -> Iterator[Sample]:
             yield sample
 
 
+def _refuse_videos_alone(opened: Mapping[str, Dataset]) -> None:
+    from soundspot.data.video_folder import VideoFolder
+
+    if all(isinstance(data, VideoFolder) for data in opened.values()):
+        raise OptionError(
+            f"{', '.join(opened)}: videos without true boxes, so there is nothing to judge; write "
+            "a manifest with a line a frame: id, video, time and boxes (docs/formats.md)"
+        )
+
+
 def _load_all(names: Sequence[str], device: str) -> dict[str, Similarity]:
     """The models by the names that their rows bear."""
-    from soundspot.checkpoint import EMBEDDED, load
     from soundspot.facts import facts_of
-    from soundspot.locating import pick_device
-    from soundspot.user_model import import_model, names_code, try_model
 
     models: dict[str, Similarity] = {}
     for name in names:
-        model: Similarity
-        if names_code(name) and name not in EMBEDDED and not os.path.exists(name):
-            model = import_model(name)
-            try_model(model, pick_device(device))
-        else:
-            model = load(name)
+        model = model_named(name, device)
         label = facts_of(model).name
         if label in models:
             raise OptionError(f"two models are called {label!r}; rename one ({name})")
         models[label] = model
     return models
-
-
-def _methods_named(text: str | None) -> list[Method] | None:
-    """The methods to judge: named, all, or None for each model's own."""
-    from soundspot.localize import parse, parse_many
-
-    if text is None:
-        return None
-    if text.strip() == ALL:
-        return [parse(name) for name in EVERY_METHOD]
-    return parse_many(text)
-
-
-def _own_methods(models: dict[str, Similarity], device: str) -> list[Method]:
-    """The models' own methods that `all` does not name."""
-    from soundspot.locating import Locator
-
-    own = [Locator(model, device=device).method for model in models.values()]
-    return list({repr(m): m for m in own if repr(m) not in EVERY_METHOD}.values())

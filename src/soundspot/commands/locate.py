@@ -36,14 +36,24 @@ EVERYWHERE = {"input", "run", "method", "model", "device"}
 def define(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add = parser.add_argument
-    add("input", metavar="INPUT", help="IMAGE, a video, or a manifest ending in .jsonl")
+    add(
+        "input",
+        metavar="INPUT",
+        help="IMAGE, a video, a manifest ending in .jsonl, or a folder of shards",
+    )
     add(
         "sound",
         metavar="SOUND",
         nargs="?",
         help="a sound, or a video's sound track (default with a video: its own)",
     )
-    add("-o", "--output", metavar="OUT", help="draw map and boxes: .png, .jpg, .webp; .mp4, .mkv")
+    add(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="draw map and boxes: of a picture .png, .jpg or .webp; of a video .mp4, .m4v, .mov or "
+        ".mkv",
+    )
     add("--json", metavar="FILE", help="write the answer (video: summary) as JSON; - prints it")
     add("--method", metavar="M", help="how to make the map (default: the model's own choice)")
     add(
@@ -56,7 +66,7 @@ def define(parser: argparse.ArgumentParser) -> None:
     add_cuts(parser.add_argument_group("in place of the model's own thresholds"))
     locate_sources.define(parser.add_argument_group("several sources at once"))
     locate_picture.define(parser.add_argument_group("for a picture"))
-    locate_manifest.define(parser.add_argument_group("for a manifest of many pairs"))
+    locate_manifest.define(parser.add_argument_group("for a manifest of many pairs, or shards"))
     locate_video.define(parser.add_argument_group("for a video"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from soundspot.commands.common import CUTS
+from soundspot.commands.common import CUTS, require_folder
 from soundspot.errors import OptionError
 
 OPTIONS = {*CUTS, "out_dir", "save", "batch"}
@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Locate all pairs; 1 where some failed."""
     if arguments.out_dir is None:
         raise OptionError(f"{arguments.input}: a manifest needs --out-dir DIR for its results")
+    require_folder(arguments.out_dir, "--out-dir")
     batch = BATCH if arguments.batch is None else arguments.batch
     if batch < 1:
         raise OptionError("--batch is at least 1")

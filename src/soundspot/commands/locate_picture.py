@@ -24,10 +24,7 @@ def define(group: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Locate, write what is asked for, and say it in one line."""
     if arguments.sound is None:
-        known = what_is(Path(arguments.input)) is not None
-        why = "" if known else "is no video; for a picture "
-        needs = "a sound is needed too: soundspot locate IMAGE SOUND"
-        raise OptionError(f"{arguments.input}: {why}{needs}")
+        raise OptionError(f"{arguments.input}: {_missing(Path(arguments.input))}")
     _check_outputs(arguments)
     locate_sources.check(arguments)
     if arguments.sources is not None:
@@ -47,11 +44,21 @@ def run(arguments: argparse.Namespace) -> int:
         result.save(arguments.output)
     if arguments.map:
         result.save_map(arguments.map)
-    answer = str(result) + (f", drawn in {arguments.output}" if arguments.output else "")
+    drawn = f", drawn in {arguments.output}" if arguments.output else ""
+    answer = str(result) + drawn + (f", map in {arguments.map}" if arguments.map else "")
     if arguments.json:
         write_json(arguments.json, result.json())
     print(answer, file=sys.stderr if arguments.json == "-" else sys.stdout)
     return 0
+
+
+def _missing(given: Path) -> str:
+    """What is wanted beside the only file that was given."""
+    what = what_is(given)
+    if what is not None and what.endswith("sound"):
+        return f"is {what}; a picture is needed too: soundspot locate IMAGE SOUND"
+    why = "" if what is not None else "is no video; for a picture "
+    return f"{why}a sound is needed too: soundspot locate IMAGE SOUND"
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:

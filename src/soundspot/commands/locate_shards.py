@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soundspot.commands.common import CUTS, cuts, load_model
+from soundspot.commands.common import CUTS, cuts, load_model, require_folder
 from soundspot.errors import OptionError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Locate all samples of the shards; 1 where some failed."""
     if arguments.out_dir is None:
         raise OptionError(f"{arguments.input}: shards need --out-dir DIR for the results")
+    require_folder(arguments.out_dir, "--out-dir")
     batch = BATCH if arguments.batch is None else arguments.batch
     if batch < 1:
         raise OptionError("--batch is at least 1")

@@ -18,12 +18,13 @@ from soundspot.commands.common import (
     say_what_is_encoded_again,
     write_json,
 )
-from soundspot.errors import OptionError
+from soundspot.errors import MethodError, OptionError
 from soundspot.files import check_writable, write_beside
 
 if TYPE_CHECKING:
     from soundspot.filming_sources import FilmedSource
     from soundspot.separating import Separated
+    from soundspot.several import SourceResult
 
 OPTIONS = {"sources", "approach", "listen"}
 WINDOWS = "the sources are told apart once, by 1 s of sound every 0.5 s; leave it out"
@@ -80,19 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
         (arguments.input, arguments.sound, arguments.model),
     )
     from soundspot.media.image import as_picture
-    from soundspot.several import locate_sources, save
+    from soundspot.several import save
 
-    found = locate_sources(
-        load_model(arguments),
-        arguments.input,
-        arguments.sound,
-        sources,  # type: ignore[arg-type]
-        arguments.approach,
-        arguments.method,
-        listen=arguments.listen is not None,
-        device=arguments.device,
-        **cuts(arguments),
-    )
+    found = _locate(arguments, sources)
     for file in [*maps[: len(found)], *sounds[: len(found)]]:
         check_writable(file)  # all or nothing: one that fails would leave the others behind
     if arguments.output:
@@ -104,8 +95,37 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(arguments.json, {"sources": [one.json() for one in found]})
     text = "\n".join(map(str, found)) or "no visible source"
     drawn = f"\ndrawn in {arguments.output}" if arguments.output else ""
-    print(text + drawn, file=sys.stderr if arguments.json == "-" else sys.stdout)
+    written = [f"\nwritten: {file}" for file in [*maps[: len(found)], *sounds[: len(found)]]]
+    said = "".join([text, drawn, *written])
+    print(said, file=sys.stderr if arguments.json == "-" else sys.stdout)
     return 0
+
+
+def _locate(arguments: argparse.Namespace, sources: int | str) -> list[SourceResult]:
+    """The sources.
+
+    Raises:
+        MethodError: the approach cannot work on the model; says which --model it can.
+    """
+    from soundspot.several import APPROACHES, locate_sources
+
+    try:
+        return locate_sources(
+            load_model(arguments),
+            arguments.input,
+            arguments.sound,
+            sources,  # type: ignore[arg-type]
+            arguments.approach,
+            arguments.method,
+            listen=arguments.listen is not None,
+            device=arguments.device,
+            **cuts(arguments),
+        )
+    except MethodError as refused:
+        made_for = APPROACHES[arguments.approach].model if arguments.approach else arguments.model
+        if made_for == arguments.model:
+            raise
+        raise MethodError(f"{refused}; here: --model {made_for}") from None
 
 
 def run_video(arguments: argparse.Namespace) -> int:

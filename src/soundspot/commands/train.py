@@ -63,7 +63,8 @@ def _defaults(option: Field[Any]) -> str:
     usual = option.default
     others = {model: getattr(recipe, option.name, usual) for model, recipe in RECIPES.items()}
     differ = [f"{model} {value}" for model, value in others.items() if value != usual]
-    shown = ("yes" if usual else "no") if isinstance(usual, bool) else str(usual) or "none"
+    text = "none" if usual in ("", ()) else str(usual)
+    shown = ("yes" if usual else "no") if isinstance(usual, bool) else text
     return ", ".join([shown, *differ])
 
 

@@ -21,9 +21,10 @@
 A box without area is an error, but not among the `annotators`: real annotations hold some (a click
 in place of a stroke), which are dropped and counted, and the person stays.
 
-Other keys are ignored. Blank lines are skipped. A null says the same as leaving the key out.
-Whether the files exist is found out by whoever reads them. The frames of one film are so many
-lines, each with its own id, time and boxes.
+Other keys are ignored, but for those that look like one of these misspelt (`MISSPELT`) where that
+one is missing: they would be lost in silence. Blank lines are skipped. A null says the same as
+leaving the key out. Whether the files exist is found out by whoever reads them. The frames of one
+film are so many lines, each with its own id, time and boxes.
 """
 
 from __future__ import annotations
@@ -46,6 +47,27 @@ BOX_TOLERANCE = 0.01
 """How far (in fractions of a side) a box may stick out of the picture; it is clipped to 0..1."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+KEYS = (
+    *("id", "image", "sound", "video", "time", "boxes", "group", "kind", "ambiguous"),
+    *("annotators", "sources", "mask"),
+)
+MISSPELT = {
+    "box": "boxes",
+    "bbox": "boxes",
+    "bboxes": "boxes",
+    "bounding_boxes": "boxes",
+    "images": "image",
+    "img": "image",
+    "picture": "image",
+    "audio": "sound",
+    "sounds": "sound",
+    "videos": "video",
+    "groups": "group",
+    "kinds": "kind",
+    "masks": "mask",
+}
+"""What people write, and what is meant."""
 
 T = TypeVar("T")
 
@@ -99,6 +121,7 @@ def read_manifest(path: str | Path, notes: Notes | None = None) -> Iterator[Samp
 
 def _sample(line: bytes, folder: Path, where: str, notes: Notes) -> Sample:
     record = _Record(_parse(line, where), where)
+    record.refuse_misspelt()
     identity = record.require("id", str)
     if not is_safe(identity):
         record.fail(f"the id {shown(identity)} {UNSAFE}")
@@ -153,6 +176,14 @@ class _Record:
 
     def fail(self, what: str) -> NoReturn:
         raise ManifestError(f"{self.where}: {what}")
+
+    def refuse_misspelt(self) -> None:
+        """Keys that nobody reads, where the one that they look like is missing."""
+        for key in (key for key in self.values if key not in KEYS):
+            meant = MISSPELT.get(key.casefold(), key.casefold())
+            film = self.values.get("video") is not None and meant in ("image", "sound")
+            if meant in KEYS and self.values.get(meant) is None and not film:
+                self.fail(f"the key {shown(key)} is not known; write '{meant}'")
 
     def refuse(self, key: str, why: str) -> None:
         if self.values.get(key) is not None:

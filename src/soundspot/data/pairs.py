@@ -14,6 +14,7 @@ and whether two pairs come from one set is never asked.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,21 @@ class Pairs:
         sounds: for each set, the indices of its sounds in `all_sounds`.
         all_sounds: every sound; those after the sets' own belong to no picture.
         names: of the sets, for the model card; training never reads them.
+        root: the folder, or that of the manifest.
     """
 
     pictures: tuple[tuple[Path, ...], ...]
     sounds: tuple[tuple[int, ...], ...]
     all_sounds: tuple[Path, ...]
     names: tuple[str, ...] = ()
+    root: Path = Path()
+
+    def name_of(self, path: Path) -> str:
+        """A file's name relative to the root, however both are spelled; else its whole path."""
+        if path.is_relative_to(self.root):
+            return path.relative_to(self.root).as_posix()
+        full, root = (Path(os.path.abspath(p)) for p in (path, self.root))
+        return (full.relative_to(root) if full.is_relative_to(root) else full).as_posix()
 
     def draw_set(self, rng: np.random.Generator) -> int:
         """A set, drawn by the square root of its number of pictures: large sets more often."""
@@ -49,8 +59,8 @@ class Pairs:
         return int(rng.choice(len(weights), p=weights / weights.sum()))
 
     def without(self, broken: Collection[str]) -> Pairs:
-        """The same less some sounds, and less the sets that are left with none."""
-        kept = [i for i, path in enumerate(self.all_sounds) if str(path) not in broken]
+        """The same less some sounds, by `name_of`, and less the sets that are left with none."""
+        kept = [i for i, path in enumerate(self.all_sounds) if self.name_of(path) not in broken]
         number = {old: new for new, old in enumerate(kept)}
         sounds = [tuple(number[i] for i in own if i in number) for own in self.sounds]
         sets = [i for i, own in enumerate(sounds) if own]
@@ -59,6 +69,7 @@ class Pairs:
             tuple(sounds[i] for i in sets),
             tuple(self.all_sounds[i] for i in kept),
             tuple(self.names[i] for i in sets if self.names),
+            self.root,
         )
 
 
@@ -93,6 +104,7 @@ def _from_manifest(path: Path) -> Pairs:
         pictures=tuple((sample.image,) for sample in samples),
         sounds=tuple((i,) for i in range(len(samples))),
         all_sounds=tuple(sample.sound for sample in samples),
+        root=path.parent,
     )
 
 
@@ -123,6 +135,7 @@ def _from_folder(path: Path) -> Pairs:
         tuple(numbers),
         (*heard, *extra),
         tuple(names),
+        path,
     )
 
 

@@ -21,8 +21,8 @@ from soundspot.judging.findings import Heading
 from soundspot.judging.map_folder import MapFolder
 from soundspot.judging.plan import locates
 from soundspot.judging.reading import Ear, Read
-from soundspot.localize import Method
-from soundspot.locating import LocalEvidence, Locator, Picture, Waveform
+from soundspot.localize import Method, parse
+from soundspot.locating import DEFAULT_METHOD, LocalEvidence, Locator, Picture, Waveform
 from soundspot.maps import FloatMap
 from soundspot.protocols.batch import JUDGED_SIDE
 from soundspot.protocols.truths import SIDE
@@ -95,7 +95,7 @@ class ModelAsker(Asker):
         name = self.facts.name
         alone = [] if self.salience is None else [Heading(self.picture_only, "control", name)]
         self.headings = (
-            *(Heading(row, "method", name) for row in self.locators),
+            *(Heading(row, "method", name, own=_is_own(at)) for row, at in self.locators.items()),
             *alone,
             *(Heading(wrong_sound_name(row), "control", name, row) for row in self.locators),
         )
@@ -220,6 +220,11 @@ def _locators(
             raise OptionError(f"the method {name} is given twice")
         locators[name] = locator
     return locators
+
+
+def _is_own(locator: Locator) -> bool:
+    """Whether a method is the one that the model's facts name, or all models' default."""
+    return locator.method == parse(locator.facts.method or DEFAULT_METHOD)
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -24,13 +24,15 @@ Parts: TypeAlias = Mapping[str, Any]
 class Heading(NamedTuple):
     """A row to be filled: its name, what it is, and what was judged.
 
-    `against` names the method whose answers on negatives a wrong-sound row shares.
+    `against` names the method whose answers on negatives a wrong-sound row shares; `own`: the
+    method is the one that the model itself would choose.
     """
 
     name: str
     kind: RowKind
     model: str = ""
     against: str | None = None
+    own: bool = False
 
 
 class Columns:

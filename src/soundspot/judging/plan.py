@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from soundspot.errors import SoundspotError
+from soundspot.errors import OptionError, SoundspotError
 from soundspot.judging.blind import sample_rng
 from soundspot.types import Sample, Source
 
@@ -45,11 +45,16 @@ class Plan:
         """Go through the samples once.
 
         Raises:
+            OptionError: what was given are no samples.
             SoundspotError: there is nothing to judge, or an id stands twice.
         """
+        if not isinstance(samples, Iterable):
+            raise OptionError(_no_samples(samples))
         judged: dict[str, Sample] = {}
         unjudged: Counter[str] = Counter()
         for sample in samples:
+            if not isinstance(sample, Sample):
+                raise OptionError(_no_samples(sample))
             reason = _why_not(sample)
             if reason is not None:
                 unjudged[reason] += 1
@@ -92,6 +97,13 @@ def asked(sample: Sample) -> tuple[Heard, ...]:
 def locates(sample: Sample) -> bool:
     """Whether there is something to find: a positive, or a mixture of several."""
     return sample.kind in ("positive", "mixture")
+
+
+def _no_samples(given: object) -> str:
+    return (
+        f"something of type {type(given).__name__} is given as a sample; give a manifest's path, "
+        "or soundspot.Sample objects, as read_manifest and open_data yield them"
+    )
 
 
 def _why_not(sample: Sample) -> str | None:

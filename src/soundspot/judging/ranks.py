@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TypeVar, cast
 
 from soundspot.errors import OptionError
+from soundspot.processes import require_meeting_place
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)
@@ -56,9 +57,10 @@ def crew_of_environment() -> Iterator[Crew]:
         rank = int(os.environ.get("RANK", "0"))
     except ValueError:
         raise OptionError("RANK and WORLD_SIZE, which torchrun sets, must be numbers") from None
-    if size <= 1 or "MASTER_ADDR" not in os.environ:
+    if size <= 1:
         yield Crew()
         return
+    require_meeting_place(size)
     import torch.distributed as dist
 
     try:

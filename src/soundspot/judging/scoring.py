@@ -85,6 +85,7 @@ class Scorer:
             model=heading.model,
             answered=self.findings.answered(heading.name),
             asked=self.findings.asked(heading),
+            own=heading.own,
         )
 
     def _scores(self, heading: Heading) -> dict[str, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from dataclasses import fields
 
+from soundspot.checks import instead
 from soundspot.errors import OptionError
 from soundspot.localize.combined import Combined
 from soundspot.localize.grad_cam import GradCam
@@ -99,7 +100,7 @@ def _literal(node: ast.expr, text: str) -> object:
 
 def _create(name: str, parts: list[Method], options: dict[str, object]) -> Method:
     if name not in METHODS:
-        raise OptionError(f"unknown method {_short(name)}; there are {', '.join(METHODS)}")
+        raise OptionError(f"unknown method {_short(name)}; {instead(name, METHODS)}")
     kind = METHODS[name]
     known = [f.name for f in fields(kind) if f.name != kind.parts]
     unknown = [option for option in options if option not in known]

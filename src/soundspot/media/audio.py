@@ -19,6 +19,9 @@ Decisions, taken here once:
   whose own clock is coarse (mkv and webm: 1 ms) may it be off by that much.
 * Where the result would leave [-1, 1] (loud float files; the overshoot of a resampled square
   wave), all of it is divided by its peak. Clipping would bend the wave.
+* Floats that are given as an array may leave [-1, 1] up to `OVERSHOOT`, for what others decode or
+  resample does so a little. Beyond it they are on another scale, such as that of 16 bits, where a
+  silence would be divided by its peak just as well: that is an error.
 * A file that breaks off is an error, which names the seconds that are whole: `start` and
   `seconds` can still have those. It is noticed by damage, and by a length that the file declares
   (wav, aiff, flac, ogg, mp4, m4a, mkv, webm, avi, and mp3 with a Xing or Info tag). What precedes
@@ -40,6 +43,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from ..checks import is_number
 from ..errors import MediaError, OptionError
 from ..files import one_line, require_file, write_beside
 from .decoders import decode
@@ -54,6 +58,7 @@ from .decoders.blocks import (
 )
 from .decoders.ffmpeg import open_media
 from .decoders.wholeness import is_cut
+from .kinds import as_array, kind_of
 
 __all__ = [
     "DEFAULT_RATE",
@@ -73,6 +78,9 @@ MIN_RATE, MAX_RATE = 4_000, 192_000
 """Hz."""
 MARGIN_SECONDS = 0.1
 """Read on both sides of a window, for the resampler's filter (HQ needs 0.03 s at 4 kHz)."""
+OVERSHOOT = 4.0
+"""Largest sample of a given array of floats: 12 dB above full scale. A clipped tone comes to 1.5
+out of an mp3 of 64 kbit/s and to 1.3 out of a resampler, clipped white noise to 3.0 and 2.4."""
 WRITERS = {
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
@@ -112,7 +120,8 @@ def as_sound(source: str | os.PathLike[str] | tuple[Any, float], rate: int = DEF
     """Return a sound at `rate` from a path, or from a tuple (samples, their rate in Hz).
 
     Samples are 1-D, or 2-D with any number of channels: the longer side is time. Floats are in
-    [-1, 1]; int8, uint8, int16 and int32 have their full range.
+    [-1, 1]; beyond it they are let pass up to `OVERSHOOT`, for decoders and resamplers overshoot,
+    and the sound is divided by its peak. int8, uint8, int16 and int32 have their full range.
 
     Raises:
         MediaError: anything else.
@@ -122,10 +131,8 @@ def as_sound(source: str | os.PathLike[str] | tuple[Any, float], rate: int = DEF
     _check_options(rate, 0.0, None)
     rate = int(rate)
     name = "the sound"
-    if not isinstance(source, tuple) or len(source) != 2:
-        raise MediaError(f"{name} is {_kind(source)}; give a path, or (samples, their rate)")
-    samples, own_rate = source
-    block = Block(_checked_rate(own_rate, name), 0, _from_array(np.asarray(samples), name))
+    samples, own_rate = _given(source, name)
+    block = Block(own_rate, 0, _from_array(as_array(samples, name), name))
     return _finished(_window(iter([block]), name, rate, 0.0, None), rate, name)
 
 
@@ -142,7 +149,7 @@ def write_sound(path: str | os.PathLike[str], samples: Sound, rate: int) -> None
         raise MediaError(f"{name}: a sound is written as {', '.join(WRITERS)}")
     array = np.asarray(samples)
     if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind != "f":
-        raise MediaError(f"{name}: {_kind(array)} is no sound; give floats, samples first")
+        raise MediaError(f"{name}: {kind_of(array)} is no sound; give floats, samples first")
     if not np.isfinite(array).all() or np.abs(array).max() > 1:
         raise MediaError(f"{name}: samples leave [-1, 1] or are not finite; divide by their peak")
     kind, subtype = WRITERS[suffix]
@@ -156,6 +163,20 @@ def write_sound(path: str | os.PathLike[str], samples: Sound, rate: int) -> None
                     out.write(array[first : first + BLOCK_SAMPLES])
         except soundfile.LibsndfileError as error:
             raise MediaError(f"{name} cannot be written: {one_line(error)}") from error
+
+
+def _given(source: object, name: str) -> tuple[Any, int]:
+    """The samples and the rate of a sound that is no file.
+
+    Raises:
+        MediaError: anything but a tuple of the two, in this order.
+    """
+    if not isinstance(source, tuple) or len(source) != 2:
+        raise MediaError(f"{name} is {kind_of(source)}; give a path, or (samples, their rate)")
+    samples, own_rate = source
+    if is_number(samples) and not is_number(own_rate):
+        raise MediaError(f"{name} is given as (rate, samples); the order is (samples, their rate)")
+    return samples, _checked_rate(own_rate, name)
 
 
 def _window(
@@ -257,20 +278,20 @@ def _lead(start: float) -> float:
 
 
 def _check_options(rate: int, start: float, seconds: float | None) -> None:
-    if not MIN_RATE <= rate <= MAX_RATE or rate != int(rate):
-        raise OptionError(f"rate={rate} Hz; it must be a whole number, {MIN_RATE} to {MAX_RATE}")
-    if not (start >= 0 and math.isfinite(start)):
-        raise OptionError(f"start={start} s; it must be 0 or more")
-    if seconds is not None and not (seconds > 0 and math.isfinite(seconds)):
-        raise OptionError(f"seconds={seconds}; it must be more than 0")
+    if not (is_number(rate) and MIN_RATE <= rate <= MAX_RATE and rate == int(rate)):
+        raise OptionError(f"rate={rate!r} Hz; it must be a whole number, {MIN_RATE} to {MAX_RATE}")
+    if not (is_number(start) and 0 <= start < math.inf):
+        raise OptionError(f"start={start!r} s; it must be 0 or more")
+    if seconds is not None and not (is_number(seconds) and 0 < seconds < math.inf):
+        raise OptionError(f"seconds={seconds!r}; it must be more than 0")
 
 
-def _checked_rate(rate: float, name: str) -> int:
-    try:
-        if MIN_RATE <= rate <= MAX_RATE and rate == int(rate):
-            return int(rate)
-    except TypeError:
-        pass
+def _checked_rate(rate: object, name: str) -> int:
+    if not is_number(rate):
+        kind = repr(rate) if isinstance(rate, str) else kind_of(rate)
+        raise MediaError(f"{name} has a sample rate that is {kind}; give a number, in Hz")
+    if MIN_RATE <= rate <= MAX_RATE and rate == int(rate):
+        return int(rate)
     raise MediaError(
         f"{name} has a sample rate of {rate} Hz; rates from {MIN_RATE} to {MAX_RATE} can be read"
     )
@@ -285,16 +306,15 @@ def _from_array(array: NDArray[Any], name: str) -> Sound:
     code = array.dtype.str[1:]
     if array.ndim not in (1, 2) or (array.dtype.kind != "f" and code not in INTEGER_SCALES):
         raise MediaError(
-            f"{name} is {_kind(array)}; give 1-D or 2-D floats, int8, uint8, int16 or int32"
+            f"{name} is {kind_of(array)}; give 1-D or 2-D floats, int8, uint8, int16 or int32"
         )
     if array.size == 0:
         raise MediaError(f"{name} holds no samples; give a sound with some")
+    peak = 0.0 if array.dtype.kind != "f" else max(float(array.max()), -float(array.min()))
+    if OVERSHOOT < peak < math.inf:
+        raise MediaError(
+            f"{name} has floats up to {peak:g}, beyond -1..1; divide them by the largest that "
+            "their scale allows (32768 for 16 bits), or give integers"
+        )
     values = as_float(array)
     return values if array.ndim == 1 else mono(values, axis=int(np.argmin(array.shape)))
-
-
-def _kind(thing: object) -> str:
-    if isinstance(thing, np.ndarray):
-        shape = " x ".join(str(n) for n in thing.shape) or "scalar"
-        return f"an array {shape} of {thing.dtype}"
-    return f"of type {type(thing).__name__}"

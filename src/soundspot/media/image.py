@@ -34,6 +34,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import MediaError, OptionError
 from ..files import one_line, require_file, what_is, write_beside
+from .kinds import as_array, kind_of
 
 Picture: TypeAlias = NDArray[np.uint8]
 """`H W 3`, RGB, row 0 at the top."""
@@ -164,7 +165,7 @@ def write_picture(path: str | os.PathLike[str], picture: NDArray[np.uint8]) -> N
     if suffix not in WRITERS:
         raise MediaError(f"{name}: a picture is written as {', '.join(WRITERS)}")
     if picture.dtype != np.uint8 or not _is_picture_shape(picture.shape, channels=(3,)):
-        raise MediaError(f"{name}: {_describe(picture)} is no picture; give uint8 H W or H W 3")
+        raise MediaError(f"{name}: {kind_of(picture)} is no picture; give uint8 H W or H W 3")
     kind, options = WRITERS[suffix]
     image = Image.fromarray(np.ascontiguousarray(picture))
     with write_beside(path) as temporary:
@@ -259,17 +260,19 @@ def _unturned(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
 
 
 def _from_array(source: object) -> Picture:
-    array = np.asarray(source)
+    if source is None or isinstance(source, tuple):
+        raise MediaError(
+            f"the picture is {kind_of(source)}; give a file, a Pillow picture or an array"
+        )
+    array = as_array(source, "the picture")
     if not _is_picture_shape(array.shape, channels=(1, 3, 4)):
-        raise MediaError(f"{_describe(array)} is no picture; give H W, H W 3 or H W 4")
+        raise MediaError(f"{kind_of(array)} is no picture; give H W, H W 3 or H W 4")
     if array.dtype.kind == "f":
         if not (array.size and np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise MediaError(
-                f"{_describe(array)} has values outside 0..1; scale them, or use uint8"
-            )
+            raise MediaError(f"{kind_of(array)} has values outside 0..1; scale them, or use uint8")
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise MediaError(f"{_describe(array)} is no picture; give uint8, or floats in 0..1")
+        raise MediaError(f"{kind_of(array)} is no picture; give uint8, or floats in 0..1")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     return _rgb(Image.fromarray(np.ascontiguousarray(array)), "the picture")
@@ -278,11 +281,6 @@ def _from_array(source: object) -> Picture:
 def _is_picture_shape(shape: tuple[int, ...], channels: tuple[int, ...]) -> bool:
     flat = len(shape) == 2 or (len(shape) == 3 and shape[2] in channels)
     return flat and min(shape) > 0
-
-
-def _describe(array: NDArray[Any]) -> str:
-    shape = " x ".join(str(n) for n in array.shape) or "scalar"
-    return f"an array {shape} of {array.dtype}"
 
 
 def _what_instead(file: Path) -> str:

@@ -34,12 +34,13 @@ from .audio import (
     _checked_rate,
     _continuous,
     _from_array,
-    _kind,
+    _given,
     _lead,
     _output_length,
 )
 from .decoders import decode
 from .decoders.blocks import BLOCK_SAMPLES, Block, Sound, as_float, mono
+from .kinds import as_array
 
 SoundSource: TypeAlias = (
     str | os.PathLike[str] | tuple[NDArray[Any], float] | tuple[Iterator[NDArray[Any]], float]
@@ -168,18 +169,15 @@ def _blocks(source: SoundSource, after: float) -> tuple[str, Iterator[Block]]:
     if isinstance(source, str | os.PathLike):
         name = one_line(source)
         return name, decode(require_file(source), name, max(0.0, after - _lead(after)))
-    if not isinstance(source, tuple) or len(source) != 2:
-        raise MediaError(f"{NAME} is {_kind(source)}; give a path, or (samples, their rate)")
-    samples, given = source
-    rate = _checked_rate(given, NAME)
-    pieces = samples if isinstance(samples, Iterator) else _pieces(np.asarray(samples))
+    samples, rate = _given(source, NAME)
+    pieces = samples if isinstance(samples, Iterator) else _pieces(as_array(samples, NAME))
     return NAME, _placed(pieces, rate)
 
 
 def _placed(pieces: Iterator[NDArray[Any]], rate: int) -> Iterator[Block]:
     position = 0
     for piece in pieces:
-        samples = _from_array(np.asarray(piece), NAME)
+        samples = _from_array(as_array(piece, NAME), NAME)
         yield Block(rate, position, samples)
         position += len(samples)
 

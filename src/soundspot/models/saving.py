@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from soundspot.card import card
 from soundspot.checkpoint_file import PICKLES, write_checkpoint
 from soundspot.embedded import without_base
 from soundspot.errors import CheckpointError
+from soundspot.files import one_line
 from soundspot.model_folder import write_folder
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from soundspot.models.model import SimilarityModel
 
 FILE_SUFFIX = ".safetensors"
+OTHER_FILE = re.compile(r"\.[a-z][a-z0-9]{0,4}", re.IGNORECASE)
+"""A suffix as files have it; `model-v1.5` is the name of a folder."""
 
 
 def save_model(
@@ -35,15 +39,29 @@ def save_model(
     notes: Mapping[str, Any],
 ) -> None:
     """Save to a file where the name ends in .safetensors, else to a folder."""
+    check_name(path)
     path = Path(path)
-    if path.suffix.lower() in PICKLES and not path.is_dir():
-        raise CheckpointError(f"{path}: models are saved as {FILE_SUFFIX}, or to a folder")
     tensors, header = _stored(model, str(path), half, base, notes)
     if path.suffix.lower() == FILE_SUFFIX:
         write_checkpoint(path, tensors, header)
     else:
         title = path.resolve().name
         write_folder(path, tensors, header, _card(model, header, title, json.dumps(title)))
+
+
+def check_name(name: str | Path) -> None:
+    """Refuse the name of another kind of file; a folder that is there may have any name.
+
+    Raises:
+        CheckpointError: saying what would work.
+    """
+    suffix = Path(name).suffix.lower()
+    other = suffix in PICKLES or OTHER_FILE.fullmatch(suffix) is not None
+    if suffix != FILE_SUFFIX and other and not Path(name).is_dir():
+        raise CheckpointError(
+            f"{one_line(name)}: models are saved as {FILE_SUFFIX}, or to a folder, whose name has "
+            f"no suffix; leave out {suffix}"
+        )
 
 
 def push_model(

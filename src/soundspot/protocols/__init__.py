@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from soundspot.checks import instead
 from soundspot.errors import OptionError
 from soundspot.protocols.acl import Acl, AclRaw
 from soundspot.protocols.avgn import Avgn, AvgnCorrected
@@ -81,7 +82,7 @@ def make(name: str, folder: Path | None = None) -> Protocol:
         OptionError: there is no such protocol.
     """
     if name not in PROTOCOLS:
-        raise OptionError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+        raise OptionError(f"there is no protocol {name!r}; {instead(name, PROTOCOLS)}")
     if name == VsslEval.name:
         return VsslEval(folder)
     if name == VsslEvalByKind.name:

@@ -41,7 +41,8 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .22rem .6rem; text-align: right; border-bottom: 1px solid #e2e8f0;
   white-space: nowrap; }
 th { font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff;
+  white-space: normal; overflow-wrap: anywhere; min-width: min(18rem, 40vw); }
 tr.blind, tr.control { color: #64748b; }
 td.headline { font-weight: 600; }
 .bounds { display: block; color: #64748b; font-weight: 400; font-size: .8em; }

@@ -89,6 +89,7 @@ class Row:
         model: what was judged; empty for maps that look at nothing.
         answered: samples that this row has an answer on, of `asked`.
         asked: samples that this row was asked about.
+        own: a method that is the model's default one.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Row:
     model: str = ""
     answered: int = 0
     asked: int = 0
+    own: bool = False
 
     def json(self) -> dict[str, Any]:
         """The row as plain data."""

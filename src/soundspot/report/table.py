@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from soundspot.protocols import Protocol
     from soundspot.report.report import Report
 
+NAME_WIDTH = 24
+"""Characters beyond which a table calls a method by less than its string, which stands below."""
+DEFAULT_NAME = "default method"
 TABLE_WIDTH = 100
 """Characters to which conventions are wrapped."""
 FAILURES_SHOWN = 10
@@ -48,9 +51,12 @@ CARD_TOPICS = {"test_list": "test list"}
 
 def table_of(report: Report) -> str:
     """All of a report for a terminal."""
+    tables = [part for p in report.protocols for part in _protocol_parts(report, p)]
     parts = [
         counts_of(report),
-        *(part for protocol in report.protocols for part in _protocol_parts(report, protocol)),
+        *tables[:1],
+        "\n".join(_spelt_out(report.rows)),
+        *tables[1:],
         "\n".join(_wrapped("note: ", note) for note in report.notes),
         "\n".join(_failures(report)),
         _topics(report.conventions),
@@ -234,7 +240,27 @@ def _labels(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Each row's letter and name; a wrong-sound row is named by its method's letter."""
     letter_of = letters(rows)
     short = {wrong_sound_name(m): f"{x}, {WRONG_SOUND}" for m, x in letter_of.items()}
-    return [(letter_of[row.name], short.get(row.name, row.name)) for row in rows]
+    return [(letter_of[row.name], short.get(row.name, _called(row))) for row in rows]
+
+
+def _called(row: Row) -> str:
+    """A row's name; of a method with a long one, what is left of it."""
+    if row.kind != "method" or len(row.name) <= NAME_WIDTH:
+        return row.name
+    prefix = f"{row.model}: "
+    model, string = (
+        (prefix, row.name[len(prefix) :]) if row.name.startswith(prefix) else ("", row.name)
+    )
+    head, bracket, _ = string.partition("(")
+    return model + (DEFAULT_NAME if row.own else f"{head}(...)" if bracket else string)
+
+
+def _spelt_out(rows: Sequence[Row]) -> list[str]:
+    """The strings of the methods that the tables call by less."""
+    letter_of = letters(rows)
+    return [
+        _wrapped(f"{letter_of[row.name]}: ", row.name) for row in rows if _called(row) != row.name
+    ]
 
 
 def _bounds(interval: tuple[float, float] | None) -> str:

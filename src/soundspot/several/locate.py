@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from soundspot.checks import instead, is_whole
 from soundspot.errors import OptionError
 from soundspot.facts import Calibration
-from soundspot.locating import LocalEvidence, Locator, cut, is_silence
-from soundspot.media.audio import as_sound
-from soundspot.media.image import as_picture
+from soundspot.locating import LocalEvidence, Locator, cut, is_silence, read_pair
 from soundspot.several.approach import Approach, Found
 from soundspot.several.counting import MOST, count_sources
 from soundspot.several.explaining_away import ExplainingAway
@@ -54,7 +53,7 @@ DEFAULT_APPROACH = Territories.name
 def locate_sources(
     model: Similarity,
     image: str | Path | Image | NDArray[np.generic],
-    sound: str | Path | tuple[NDArray[np.generic], int],
+    sound: str | Path | tuple[NDArray[np.generic], float],
     sources: int | Literal["auto"] = "auto",
     approach: str | Approach | None = None,
     method: str | Method | None = None,
@@ -87,10 +86,11 @@ def locate_sources(
         MediaError: the picture or the sound cannot be read.
         OptionError: a number out of range, an unknown approach, method, option or device.
         MethodError: the approach or the method cannot work on this model.
+        ModelError: the model breaks a law of similarity, or raises an exception.
     """
     chosen = parse_approach(approach)
-    if sources != "auto" and not (type(sources) is int and 1 <= sources <= MOST):
-        raise OptionError(f"sources is auto or 1 to {MOST}, got {sources}")
+    if sources != "auto" and not (is_whole(sources) and 1 <= sources <= MOST):
+        raise OptionError(f"sources is auto or 1 to {MOST}, got {sources!r}")
     if listen and not chosen.separates:
         able = ", ".join(name for name, kind in APPROACHES.items() if kind.separates)
         raise OptionError(f"{chosen.name} does not separate sounds; these do: {able}")
@@ -101,11 +101,12 @@ def locate_sources(
             f"them; these take one: {able}"
         )
     locator = Locator(model, method, device=device, threshold=threshold, visible=visible)
-    heard = as_sound(sound, locator.facts.sample_rate)
-    scene = Scene(locator, (as_picture(image),), heard, listen=listen)
+    picture, heard = read_pair(image, sound, locator.facts.sample_rate)
+    scene = Scene(locator, (picture,), heard, listen=listen)
     start = time.perf_counter()
-    count = count_sources(scene) if sources == "auto" else sources
-    found = chosen.find(scene, count)
+    with locator.asking():
+        count = count_sources(scene) if sources == "auto" else int(sources)
+        found = chosen.find(scene, count)
     each = (time.perf_counter() - start) / max(1, len(found))
     answers = answer(scene, chosen, found, each)
     return [one for one in answers if one.result.visible] if sources == "auto" else answers
@@ -120,8 +121,8 @@ def parse_approach(approach: str | Approach | None) -> Approach:
     if isinstance(approach, Approach):
         return approach
     name = DEFAULT_APPROACH if approach is None else approach
-    if name not in APPROACHES:
-        raise OptionError(f"unknown approach {name!r}; there are {', '.join(APPROACHES)}")
+    if not isinstance(name, str) or name not in APPROACHES:
+        raise OptionError(f"unknown approach {name!r}; {instead(name, APPROACHES)}")
     return APPROACHES[name]()
 
 

@@ -49,13 +49,15 @@ class SourceResult:
 
 
 def draw(picture: NDArray[np.uint8], sources: Sequence[SourceResult]) -> NDArray[np.uint8]:
-    """The picture with every visible source in a colour of its own, uint8, H W 3."""
+    """The picture with every visible source in a colour of its own, uint8, and words below it."""
     layers = [
         Layer(one.number, own_range(one.result.map), one.result.boxes, one.result.confidence)
         for one in sources
         if one.result.visible
     ]
-    return overlay_sources(picture, layers)
+    unseen = [one.number for one in sources if not one.result.visible]
+    calibrated = all(one.result.calibrated for one in sources)
+    return overlay_sources(picture, layers, unseen, calibrated=calibrated)
 
 
 def save(path: str | Path, picture: NDArray[np.uint8], sources: Sequence[SourceResult]) -> None:

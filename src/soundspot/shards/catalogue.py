@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soundspot.errors import DataError
+from soundspot.errors import DataError, OptionError
 from soundspot.files import one_line
 from soundspot.shards.index import SUFFIX as INDEX_SUFFIX
+from soundspot.shards.kinds import check_file
 
 NAME = "shards.json"
 VERSION, KNOWN = 2, (1, 2)
@@ -62,6 +63,7 @@ class Catalogue:
         source: of what kind it was, and a digest of its list.
         versions: of the libraries that decoded and encoded.
         version: of the format; of several folders, the oldest.
+        stated: how many samples the file says there are in all; None where it does not.
     """
 
     shards: tuple[ShardFile, ...]
@@ -70,6 +72,7 @@ class Catalogue:
     source: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
+    stated: int | None = field(default=None, compare=False)
 
     @property
     def samples(self) -> int:
@@ -117,14 +120,25 @@ def read_catalogue(folder: str | Path) -> Catalogue:
         if found["soundspot"] != "shards" or found["version"] not in KNOWN:
             known = " and ".join(map(str, KNOWN))
             raise DataError(f"{name} is of another kind or version; this reads versions {known}")
-        shards = tuple(ShardFile(**shard) for shard in found["shards"])
-        rest = {key: found[key] for key in ("settings", "counts", "source", "versions")}
-        if not all(isinstance(value, dict) for value in rest.values()):
-            raise TypeError("settings, counts, source and versions are objects")
-        if found["version"] == 1:
-            rest["settings"] = {**UNSAID, **rest["settings"]}
-        if not all(shard.samples >= 0 and Path(shard.name).name == shard.name for shard in shards):
-            raise ValueError("a shard's name or count")
+        check_file(found)
     except (LookupError, TypeError, ValueError) as error:
         raise DataError(f"{name} is damaged ({one_line(error)}); pack again") from error
-    return Catalogue(shards, **rest, version=found["version"])
+    shards = tuple(ShardFile(**shard) for shard in found["shards"])
+    rest = {key: found[key] for key in ("settings", "counts", "source", "versions")}
+    if found["version"] == 1:
+        rest["settings"] = {**UNSAID, **rest["settings"]}
+    return Catalogue(shards, **rest, version=found["version"], stated=found.get("samples"))
+
+
+def refuse_shards(folder: str | Path, option: str = "--out") -> None:
+    """Refuse shards as the place of other results.
+
+    Args:
+        folder: where results are to be written.
+        option: that names it.
+
+    Raises:
+        OptionError: it holds shards.
+    """
+    if is_shards(folder):
+        raise OptionError(f"{one_line(folder)}: holds shards; choose another {option}")

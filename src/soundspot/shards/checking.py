@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from soundspot.errors import DataError, MediaError
+from soundspot.errors import MediaError
 from soundspot.files import one_line
-from soundspot.shards.catalogue import ShardFile, read_catalogue
+from soundspot.shards.catalogue import Catalogue, ShardFile, read_catalogue
 from soundspot.shards.format import BrokenTarError, members_of
 from soundspot.shards.index import SUFFIX, Index, Place, index_bytes, open_index, parse_index, scan
 from soundspot.shards.mending import sha256_of
@@ -107,8 +107,7 @@ def check(folder: Path, watch: Callable[[int], Bar]) -> ShardCheck:
     finally:
         bar.close()
     wrong += _surplus(folder, {name for e in catalogue.shards for name in (e.tar, e.index)})
-    if catalogue.counts.get("packed", catalogue.samples) != catalogue.samples:
-        raise DataError(f"{one_line(folder)}: shards.json contradicts its own counts; pack again")
+    wrong += _contradictions(catalogue)
     return ShardCheck(
         one_line(folder), len(catalogue.shards), catalogue.samples, whole, tuple(wrong)
     )
@@ -176,6 +175,16 @@ def _check_sample(stretch: bytes, place: Place, where: str, sound: str | None) -
     except (MediaError, BrokenTarError) as error:
         return str(error)
     return None
+
+
+def _contradictions(catalogue: Catalogue) -> list[str]:
+    """Totals of `shards.json` that are not the sums of its shards."""
+    said = {"samples": catalogue.stated, "counts.packed": catalogue.counts.get("packed")}
+    return [
+        f"shards.json: {key} is {value:,}, its shards have {catalogue.samples:,}"
+        for key, value in said.items()
+        if value is not None and value != catalogue.samples
+    ]
 
 
 def _surplus(folder: Path, known: set[str]) -> list[str]:

@@ -31,6 +31,8 @@ PICTURE, META = "jpg", "json"
 SOUNDS: tuple[SoundFormat, ...] = get_args(SoundFormat)
 MAX_KEY = 80
 """Bytes; with its suffixes a name must fit the 100 bytes of a ustar header."""
+ENCODED = ("utf-8", "surrogateescape")
+"""Names, whatever the machine's own encoding."""
 NAME, SIZE, CHECKSUM, KIND = slice(0, 100), slice(124, 136), slice(148, 156), slice(156, 157)
 """Where a ustar header (POSIX.1-1988) has what is read of it; the numbers are octal."""
 BLANK = 8 * ord(" ")
@@ -86,10 +88,16 @@ def head_length(stretch: bytes) -> int:
 
 
 def member(name: str, content: bytes) -> bytes:
-    """One file in a tar: its header, and its content padded to whole blocks."""
+    """One file in a tar: its header, and its content padded to whole blocks.
+
+    A name that no ustar header holds (100 bytes) stands in a pax header before (POSIX.1-2001),
+    which every tool of today reads, though `members_of` does not: samples have short keys.
+    """
     info = tarfile.TarInfo(name)
     info.size = len(content)
-    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK)
+    short = len(name.encode(*ENCODED)) <= NAME.stop
+    header = info.tobuf(tarfile.USTAR_FORMAT if short else tarfile.PAX_FORMAT, *ENCODED)
+    return header + content + bytes(-len(content) % BLOCK)
 
 
 def members_of(stretch: bytes) -> Iterator[Member]:

@@ -1,11 +1,12 @@
 """What a packing has done so far: a line a shard, on the disk before the next one begins.
 
-    {"soundspot": "packing", "version": 2, "job": {...}}         what is being packed, and how
+    {"soundspot": "packing", "version": 3, "job": {...}}         what is being packed, and how
     {"shard": {...}, "position": 1013, "taken": 0, ...}          all before it is whole
 
 A line is written when its shard has its name. Whoever goes on after a crash drops a line that is
 cut short, and starts at the position of the last one: nothing is lost but the unfinished shard,
-and nothing is packed twice. The file is locked while somebody packs, and deleted at the end.
+and nothing is packed twice. The file is locked while somebody packs, and deleted at the end. It
+says whose the folder is: without it, or with another's, nothing there is touched (`folder`).
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from typing import Any
 from soundspot.errors import DataError, MediaError, OptionError
 from soundspot.files import one_line
 from soundspot.shards.catalogue import ShardFile
+from soundspot.shards.folder import LISTS, refuse_others, shard_files
 
 NAME = "packing.jsonl"
-VERSION = 2
-"""Changes with the bytes of shards: a packing that another version began is refused."""
+VERSION = 3
+"""Changes with the bytes of shards and of this file: what another version began is refused."""
+BEGIN = b'{"soundspot": "packing", "version": '
+"""Of every journal's first line."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Commit:
         position: entries before this one, in the order of packing, are done.
         taken: samples of that entry that are done too.
         counts: so far.
-        sizes: bytes of the lists beside the shards (`errors.jsonl`, ...) so far.
+        added: to the lists beside the shards (`errors.jsonl`, ...) since the shard before.
         prints: fingerprints of the shard's samples.
     """
 
@@ -45,7 +49,7 @@ class Commit:
     position: int
     taken: int
     counts: dict[str, Any]
-    sizes: dict[str, int]
+    added: dict[str, str] = field(repr=False)
     prints: list[str] = field(repr=False)
 
 
@@ -61,10 +65,14 @@ class Journal:
         """Open or begin the journal of a job, and lock it.
 
         Raises:
-            OptionError: another job has begun in this folder, or is at work in it.
+            OptionError: another job has begun in this folder, or is at work in it; or the folder
+                holds what is not of this job.
+            DataError: the journal is damaged.
             MediaError: the folder cannot be written.
         """
         path = folder / NAME
+        if not path.is_file():
+            refuse_others(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -87,7 +95,14 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the file: everything is done."""
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
+
+
+def remove_journal(folder: Path) -> None:
+    """Delete the journal of a finished packing, which a kill at the very end leaves behind."""
+    path = folder / NAME
+    if path.is_file() and path.read_bytes().startswith(BEGIN):
+        path.unlink(missing_ok=True)
 
 
 def _lock(file: int, folder: Path) -> None:
@@ -104,27 +119,49 @@ def _resume(file: int, path: Path, job: dict[str, Any]) -> list[Commit]:
     header = {"soundspot": "packing", "version": VERSION, "job": job}
     content = os.pread(file, os.fstat(file).st_size, 0)
     lines = content.split(b"\n")[:-1]
+    if not (content.startswith(BEGIN) or BEGIN.startswith(content)):
+        refuse_others(path.parent)
     if not lines:
+        refuse_others(path.parent, (NAME,))
         os.ftruncate(file, 0)
         _append(file, path, header)
         return []
-    try:
-        found, commits = json.loads(lines[0]), [_commit(line) for line in lines[1:]]
-    except (ValueError, LookupError, TypeError) as error:
-        raise DataError(
-            f"{one_line(path)} is damaged ({one_line(error)}); delete the folder to pack anew"
-        ) from error
-    _compare(found, json.loads(json.dumps(header)), path.parent)
-    commits = _present(commits, path.parent)
+    _compare(_parsed(lines[0], path), json.loads(json.dumps(header)), path.parent)
+    noted = [_commit(line, path) for line in lines[1:]]
+    shards = [name for n in range(len(noted) + 1) for name in shard_files(n)]
+    refuse_others(path.parent, {NAME, *LISTS, *shards}, temporary=True)
+    commits = _present(noted, path.parent)
+    for number in range(len(commits), len(noted)):
+        for name in shard_files(number):
+            (path.parent / name).unlink(missing_ok=True)
     keep = sum(len(line) + 1 for line in lines[: len(commits) + 1])
     os.ftruncate(file, keep)
     os.lseek(file, 0, os.SEEK_END)
     return commits
 
 
-def _commit(line: bytes) -> Commit:
-    values = json.loads(line)
-    return Commit(**{**values, "shard": ShardFile(**values["shard"])})
+def _parsed(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+        if not isinstance(found, dict):
+            raise TypeError("a line is no object")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    return found
+
+
+def _commit(line: bytes, path: Path) -> Commit:
+    values = _parsed(line, path)
+    try:
+        return Commit(**{**values, "shard": ShardFile(**values["shard"])})
+    except (LookupError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{one_line(path)} is damaged ({one_line(error)}); delete the folder to pack anew"
+    )
 
 
 def _compare(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:

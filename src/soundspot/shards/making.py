@@ -19,11 +19,13 @@ the same bytes for the same input.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,9 @@ from PIL import Image
 
 from soundspot.data.media import picture_of, sound_of
 from soundspot.errors import MediaError
+from soundspot.files import one_line
 from soundspot.media.audio import MIN_SECONDS, Sound, read_sound
+from soundspot.media.decoders import decode
 from soundspot.media.image import Picture, fit_picture
 from soundspot.media.video import VideoInfo, frames, read_frame, read_info
 from soundspot.shards.alike import are_still, is_silent, outline, print_of
@@ -107,11 +111,45 @@ def _one_of(entry: Entry, options: PackOptions, info: VideoInfo) -> Made:
         time = info.seconds / 2 if options.frames == "middle" else 0.0
     at_start = options.frames == "first" and entry.sample.time is None
     start, stop = _window(time, options.seconds, info.seconds, at_start=at_start)
-    sound = read_sound(film, options.rate, start, stop - start)
+    if stop <= start:
+        raise MediaError(
+            f"{film} ends at {info.seconds:.2f} s, before {time:g} s; give an earlier time"
+        )
+    sound = _around(entry, options.rate, start, stop)
     times = _spread(time, start, stop, options.pictures)
     pictures = [read_frame(film, moment) for moment in times]
     faults = ("still",) if "still" in options.drop and _is_still(entry, start, stop) else ()
     return _made(entry, options, None, pictures, sound, _when(times, start), faults, info)
+
+
+def _around(entry: Entry, rate: int, start: float, stop: float) -> Sound:
+    """The sound of a window; where the track ends before it, what packing can do instead."""
+    film = entry.sample.video
+    assert film is not None
+    try:
+        return read_sound(film, rate, start, stop - start)
+    except MediaError as error:
+        end = _sound_end(film)
+        if end > start or not start:
+            raise
+        listed = entry.sample.time is not None
+        remedy = "give an earlier time" if listed else "pack it with --frames first or all"
+        raise MediaError(
+            f"{film}: its sound ends at {end:.2f} s, before the window of its picture, which "
+            f"begins at {start:.2f} s; {remedy}"
+        ) from error
+
+
+def _sound_end(film: Path) -> float:
+    """Where the sound track ends, in seconds; infinity where it is damaged."""
+    end = 0.0
+    try:
+        with contextlib.closing(decode(film, one_line(film), 0.0)) as blocks:
+            for block in blocks:
+                end = (block.first + len(block.samples)) / block.rate
+    except MediaError:
+        return math.inf
+    return end
 
 
 def _all_of(entry: Entry, options: PackOptions, info: VideoInfo) -> Iterator[Made]:

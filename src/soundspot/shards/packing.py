@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -28,11 +29,13 @@ from PIL import features
 
 import soundspot
 from soundspot.errors import DataError, MediaError, OptionError
-from soundspot.files import TEMPORARY_PREFIX, one_line, write_beside
+from soundspot.files import one_line, write_beside
 from soundspot.shards.alike import Print, Seen
 from soundspot.shards.catalogue import NAME as CATALOGUE
 from soundspot.shards.catalogue import Catalogue, ShardFile, is_shards, read_catalogue
-from soundspot.shards.journal import Commit, Journal
+from soundspot.shards.folder import ERRORS, LEFT_OUT, LISTS, shard_name, sweep
+from soundspot.shards.journal import Commit, Journal, remove_journal
+from soundspot.shards.lists import GrowingList
 from soundspot.shards.making import Made, meta_bytes
 from soundspot.shards.options import PackOptions
 from soundspot.shards.order import permuted
@@ -40,7 +43,6 @@ from soundspot.shards.pool import End, Message, in_processes, in_this_process
 from soundspot.shards.sources import Entry, Source
 from soundspot.shards.writer import ShardWriter
 
-ERRORS, LEFT_OUT = "errors.jsonl", "left_out.jsonl"
 ORDER_KEY = 0x50ACC
 """Of the fixed permutation of "shuffled"."""
 ALIKE = "duplicates"
@@ -87,7 +89,6 @@ def pack(
     job = {**options.json(), "source": _description(source), "versions": versions()}
     if is_shards(out):
         return _finished(out, job)
-    _refuse_others(out)
     with Journal.opened(out, job) as journal:
         count = (os.cpu_count() or 1) if workers is None else workers
         packing = _Packing(source, out, options, journal, strict, watch)
@@ -126,29 +127,9 @@ def _finished(out: Path, job: dict[str, Any]) -> Catalogue:
                 f"{one_line(out)}: holds finished shards with another {name}: "
                 f"{one_line(theirs.get(name))}, not {one_line(value)}; choose another --out"
             )
-    _sweep(out)
+    remove_journal(out)
+    sweep(out)
     return found
-
-
-def _refuse_others(out: Path) -> None:
-    """Refuse a folder that holds anything but an unfinished packing."""
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"{one_line(out)} is a file; choose a folder as --out")
-    if not out.is_dir():
-        return
-    ours = (".tar", ".idx", ".jsonl")
-    for path in sorted(out.iterdir()):
-        if not (path.suffix in ours or path.name.startswith(TEMPORARY_PREFIX)):
-            raise OptionError(
-                f"{one_line(out)}: holds other things ({one_line(path.name)}); choose an empty or "
-                "new folder as --out"
-            )
-
-
-def _sweep(out: Path) -> None:
-    """Delete what a killed process left half-written."""
-    for path in out.glob(f"{TEMPORARY_PREFIX}*"):
-        path.unlink(missing_ok=True)
 
 
 class _Packing:
@@ -169,14 +150,14 @@ class _Packing:
         last = journal.commits[-1] if journal.commits else None
         self.position, self.taken = (last.position, last.taken) if last else (0, 0)
         self.counts = dict(last.counts) if last else _no_counts(source)
-        self.lists = {name: _List(out / name, last.sizes[name] if last else 0) for name in LISTS}
+        self.lists = {name: GrowingList(out / name, _noted(journal, name)) for name in LISTS}
         self.seen = Seen()
         for text in chain.from_iterable(commit.prints for commit in journal.commits):
             self.seen.add(Print.parse(text))
 
     def run(self, workers: int) -> Catalogue:
         """Pack what is left."""
-        _sweep(self.out)
+        sweep(self.out)
         entries = [self.source.entries[n] for n in self._order()[self.position :]]
         messages = (
             in_processes(entries, self.options, workers)
@@ -191,14 +172,22 @@ class _Packing:
         for name in LISTS:
             self.lists[name].flush()
         if not self.shards:
-            raise DataError(
-                f"nothing could be packed: {self.counts['failed']} of {len(entries)} entries "
-                f"failed, see {self.out / ERRORS}"
-            )
+            raise DataError(f"nothing could be packed: {self._why_nothing()}")
         description = _description(self.source)
         return Catalogue(
             tuple(self.shards), self.options.json(), self.counts, description, versions()
         )
+
+    def _why_nothing(self) -> str:
+        """What became of all entries, where no sample is left of them."""
+        counts, options = self.counts, self.options
+        said = {
+            "failed": f"of {counts['entries']:,} entries failed, see {one_line(self.out / ERRORS)}",
+            "left_out": f"samples were left out by --drop {','.join(options.drop)}, see "
+            f"{one_line(self.out / LEFT_OUT)}",
+            "empty": "entries have no sound beside their pictures",
+        }
+        return "; ".join(f"{counts[name]:,} {text}" for name, text in said.items() if counts[name])
 
     def _order(self) -> Sequence[int]:
         count = len(self.source.entries)
@@ -226,7 +215,7 @@ class _Packing:
         """An entry is done, well or badly."""
         error = None
         if end.error is not None:
-            error = end.error.replace(f"{self.source.root}{os.sep}", "")
+            error = _placeless(entry, end.error)
             if self.strict:
                 raise MediaError(f"{end.error} (--strict stops here; whole shards are kept)")
             self.counts["failed"] += 1
@@ -260,7 +249,7 @@ class _Packing:
         first = next(kept, None)
         if first is None:
             return False
-        name = f"shard-{len(self.shards):06d}"
+        name = shard_name(len(self.shards))
         prints: list[str] = []
         with ExitStack() as stack:
             opened = ShardWriter.opened(self.out, name, self.options.sound)
@@ -278,45 +267,18 @@ class _Packing:
         return enough or 0 < self.options.shard_bytes <= writer.size
 
     def _commit(self, shard: ShardFile, prints: list[str]) -> None:
-        sizes = {name: self.lists[name].flush() for name in LISTS}
+        added = {name: self.lists[name].flush() for name in LISTS}
         counts = json.loads(json.dumps(self.counts))
-        self.journal.add(Commit(shard, self.position, self.taken, counts, sizes, prints))
+        self.journal.add(Commit(shard, self.position, self.taken, counts, added, prints))
         self.shards.append(shard)
 
     def _tell(self, error: str | None = None) -> None:
         self.watch(Progress(self.position, len(self.source.entries), self.counts, error))
 
 
-LISTS = (ERRORS, LEFT_OUT)
-
-
-class _List:
-    """A JSON Lines file beside the shards that grows with them, cut back to what is committed."""
-
-    def __init__(self, path: Path, size: int):
-        self.path, self.size = path, size
-        self.lines: list[str] = []
-        if path.exists():
-            os.truncate(path, size)
-
-    def add(self, value: dict[str, Any]) -> None:
-        self.lines.append(json.dumps(value) + "\n")
-
-    def flush(self) -> int:
-        """Put what came since on the disk; returns the file's size."""
-        content = "".join(self.lines).encode()
-        try:
-            with self.path.open("ab") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise MediaError(
-                f"{one_line(self.path)} cannot be written ({error.strerror})"
-            ) from error
-        self.lines.clear()
-        self.size += len(content)
-        return self.size
+def _noted(journal: Journal, name: str) -> str:
+    """A list's content after the last whole shard."""
+    return "".join(commit.added[name] for commit in journal.commits)
 
 
 def _no_counts(source: Source) -> dict[str, Any]:
@@ -334,6 +296,14 @@ def _no_counts(source: Source) -> dict[str, Any]:
 
 def _key(entry: Entry, made: Made) -> str:
     return f"{entry.number:09d}" + ("" if made.part is None else f"-{made.part:06d}")
+
+
+def _placeless(entry: Entry, text: str) -> str:
+    """A message on one line, in which the entry's files are named from the source's root on."""
+    names = {one_line(path): one_line(name) for path, name in entry.names().items()}
+    longest_first = sorted(filter(None, names), key=len, reverse=True)
+    known = "|".join(map(re.escape, longest_first))
+    return re.sub(known, lambda found: names[found[0]], one_line(text))
 
 
 def _named(entry: Entry) -> dict[str, str]:

@@ -8,19 +8,19 @@ does not depend on how many workers there are, or on who was faster.
   the one whose turn it is, so that one long film does not stop the others.
 - Memory is bounded: of an entry ahead of its turn at most `AHEAD` messages are taken; then the
   pipe fills and its worker pauses.
-- A decoder that crashes takes its worker with it, not the job: the entry failed, and another
-  worker starts.
+- A decoder that crashes takes its worker with it, not the job. Another worker starts; so that the
+  result does not depend on who else took memory, the entry is tried once more when its turn comes,
+  alone: other workers are stopped, and theirs begun again after it. What was passed on of an entry
+  is not passed on twice. Only an entry that takes its worker along again has failed.
 - A worker whose parent dies, even by SIGKILL, ends too.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -29,12 +29,15 @@ from typing import TypeAlias
 
 from soundspot.errors import SoundspotError
 from soundspot.files import one_line
+from soundspot.processes import end_with_parent
 from soundspot.shards.making import Made, samples_of
 from soundspot.shards.options import PackOptions
 from soundspot.shards.sources import Entry
 
 DEPTH, AHEAD = 4, 32
 """Entries in hand, for each worker; and messages of one that may wait for their turn."""
+TRIES = 2
+"""Of an entry whose worker dies."""
 STOP_SECONDS = 5.0
 """A worker that was asked to end and has not by then is killed."""
 
@@ -77,11 +80,7 @@ def in_processes(
     team = [_Worker(options) for _ in range(workers)]
     try:
         while True:
-            for worker in team:
-                if worker.job.ended and len(jobs) < DEPTH * workers:
-                    if (entry := next(queue, None)) is None:
-                        break
-                    jobs.append(worker.given(entry))
+            _employ(team, jobs, queue)
             if not jobs:
                 return
             if not jobs[0].waiting:
@@ -98,11 +97,56 @@ def in_processes(
 
 @dataclass
 class _Job:
-    """One entry: what came of it and was not passed on yet, and whether that is all."""
+    """One entry: what came of it and was not passed on yet, and how far it is.
+
+    Args:
+        entry: which.
+        waiting: messages that were not passed on yet.
+        ended: the last message has come.
+        parked: no worker has it, since one died of it or was stopped.
+        deaths: workers that died of it.
+        taken: samples that came of it.
+        again: so many of them will come once more and are dropped.
+    """
 
     entry: Entry | None = None
     waiting: deque[Message] = field(default_factory=deque)
     ended: bool = True
+    parked: bool = False
+    deaths: int = 0
+    taken: int = 0
+    again: int = 0
+
+    def take(self, message: Message) -> None:
+        """Note what came."""
+        self.ended = isinstance(message, End)
+        if not self.ended:
+            self.again -= 1
+            if self.again >= 0:
+                return
+            self.taken += 1
+        self.waiting.append(message)
+
+
+def _employ(team: Sequence[_Worker], jobs: deque[_Job], queue: Iterator[Entry]) -> None:
+    """Give idle workers something to do; what took a worker along is first in line, and alone."""
+    if jobs and jobs[0].deaths and not jobs[0].ended:
+        if jobs[0].parked:
+            for worker in team:
+                worker.rest()
+            team[0].begin(jobs[0])
+        return
+    parked = deque(job for job in jobs if job.parked and not job.deaths)
+    for worker in team:
+        if not worker.job.ended:
+            continue
+        if parked:
+            worker.begin(parked.popleft())
+        elif len(jobs) < DEPTH * len(team):
+            if (entry := next(queue, None)) is None:
+                return
+            jobs.append(_Job(entry, ended=False))
+            worker.begin(jobs[-1])
 
 
 def _listen(team: Iterable[_Worker]) -> None:
@@ -128,62 +172,74 @@ class _Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(
+        self._process: SpawnProcess | None = context.Process(
             target=_work, args=(theirs, self._options), daemon=True
         )
         self._process.start()
         theirs.close()
 
-    def given(self, entry: Entry) -> _Job:
-        """Start on an entry."""
-        self.job = _Job(entry, ended=False)
+    def begin(self, job: _Job) -> None:
+        """Start on an entry, from its beginning."""
+        self.job = job
+        job.parked, job.again = False, job.taken
         with suppress(OSError):  # it is gone: noticed when its pipe is read
-            self.pipe.send(entry)
-        return self.job
+            self.pipe.send(job.entry)
 
     def listen(self) -> None:
         """Take one message."""
         try:
             message: Message = self.pipe.recv()
         except (EOFError, OSError):
-            message = End(self._died())
-        self.job.waiting.append(message)
-        self.job.ended = isinstance(message, End)
+            self._died()
+        else:
+            self.job.take(message)
 
-    def _died(self) -> str:
-        """Replace a process that is gone; returns what to say of its entry."""
+    def rest(self) -> None:
+        """Stop where it works, and lay its entry aside."""
+        if not self.job.ended:
+            self.stop()
+            self._lay_aside()
+
+    def _died(self) -> None:
+        """Replace a process that is gone, and its entry is tried again, or failed."""
+        assert self._process is not None
         self.pipe.close()
         self._process.join()
         code = self._process.exitcode or 0
         why = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        self._start()
+        self.job.deaths += 1
+        if self.job.deaths < TRIES:
+            self._lay_aside()
+            return
         name = self.job.entry.sample.image if self.job.entry else "an entry"
-        return f"{name} crashes the decoder or takes too much memory ({why})"
+        self.job.take(End(f"{name} crashes the decoder or takes too much memory ({why}, twice)"))
+        self._start()
+
+    def _lay_aside(self) -> None:
+        self.job.parked = True
+        self.job = _Job()
+        self._start()
 
     def stop(self) -> None:
         """End the process."""
         self.pipe.close()
+        if self._process is None:
+            return
         self._process.terminate()
         self._process.join(STOP_SECONDS)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
         self._process.close()
+        self._process = None
 
 
 def _work(pipe: Connection, options: PackOptions) -> None:
     """What a worker does until its pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     with suppress(EOFError, OSError):
         while True:
             entry: Entry = pipe.recv()
             for message in _messages(entry, options):
                 pipe.send(message)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)

@@ -39,12 +39,21 @@ class Entry:
         sample: what to read.
         source: the file of the picture or film, relative to the source's root.
         sound: the file of the sound, likewise; None for films.
+        root: the source's root.
     """
 
     number: int
     sample: Sample
     source: str
     sound: str | None
+    root: Path = Path()
+
+    def names(self) -> dict[str, str]:
+        """What each of its files is called, by the path that it is read from."""
+        sample = self.sample
+        more = [path for source in sample.sources for path in (source.image, source.sound)]
+        paths = {sample.image, sample.sound, sample.video, *more} - {None}
+        return {str(path): _relative(path, self.root) for path in paths if path is not None}
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,7 @@ def _entries(samples: Iterable[Sample], root: Path) -> tuple[Entry, ...]:
             sample,
             _relative(sample.image, root),
             None if sample.video is not None else _relative(sample.sound, root),
+            root,
         )
         for number, sample in enumerate(samples)
     )

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from soundspot.checks import is_number, is_whole
 from soundspot.errors import MediaError
 from soundspot.facts import Calibration
 from soundspot.localize import Method
@@ -117,6 +118,7 @@ def stream(
         MediaError: no picture, no sound, or damaged; what came before has been yielded by then.
         OptionError: an option out of range, or `resume` from a stream with other settings.
         MethodError: the method cannot work on this model.
+        ModelError: the model breaks a law of similarity, or raises an exception.
     """
     locator = Locator(_model(model), method, device=device, threshold=threshold, visible=visible)
     hears = locator.facts.seconds
@@ -132,10 +134,13 @@ def stream(
         visible=locator.visible,
     )
     require(settings.window <= hears, f"window={window} s; this model hears {hears:g} s at once")
-    require(0 <= start < math.inf, f"start={start} s; it must be 0 or more")
-    require(stop is None or stop > start, f"stop={stop} s must lie after start={start} s")
+    holds = is_number(start) and 0 <= start < math.inf
+    require(holds, f"start={start!r} s; it must be 0 or more")
+    holds = stop is None or (is_number(stop) and stop > start)
+    require(holds, f"stop={stop!r} s must lie after start={start} s")
     is_file = isinstance(frames, str | os.PathLike)
-    require(batch is None or batch >= 1, f"batch={batch}; it must be 1 or more")
+    holds = batch is None or (is_whole(batch) and batch >= 1)
+    require(holds, f"batch={batch!r}; it must be 1 or more")
     size = batch or _batch(locator, waits=not live or is_file)
     require(is_file or sound is not None, "given frames have no sound of their own; give sound=...")
     state = None if resume is None else State.from_json(resume, settings)
@@ -242,8 +247,9 @@ def _judged(
     """Judge frames in batches; those between pass through. Ends where the sound is damaged."""
     for chunk in _chunks(frames, batch):
         wanted = [frame for frame in chunk if frame.fitted is not None]
-        heard = hearing.hear([frame.time for frame in wanted]) if wanted else []
-        found = iter(_look(locator, wanted[: len(heard)], heard))
+        with locator.asking():
+            heard = hearing.hear([frame.time for frame in wanted]) if wanted else []
+            found = iter(_look(locator, wanted[: len(heard)], heard))
         for frame in chunk:
             if frame.fitted is None:
                 yield frame

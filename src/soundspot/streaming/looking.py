@@ -23,9 +23,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from soundspot.checks import is_number
 from soundspot.errors import MediaError
 from soundspot.media import video
 from soundspot.media.image import as_picture
+from soundspot.media.kinds import kind_of
 from soundspot.streaming.shots import Shots
 
 AHEAD_BYTES = 50_000_000
@@ -37,6 +39,9 @@ PATIENCE = 0.1
 
 PATIENCE_AT_END = 5.0
 """Seconds to wait for the reading thread when nobody wants frames any more."""
+
+TIMED = "give a video's path, or pairs (time in seconds, picture)"
+"""What a stream is made of."""
 
 Picture = NDArray[np.uint8]
 NO_PICTURE: Picture = np.zeros((0, 0, 3), np.uint8)
@@ -98,9 +103,18 @@ def read_film(
 def take_given(
     frames: Iterable[tuple[float, Any]], start: float, stop: float | None, place: Place | None
 ) -> Iterator[tuple[float, Picture]]:
-    """Frames that were given, from `start` (or a place noted before) until `stop`."""
+    """Frames that were given, from `start` (or a place noted before) until `stop`.
+
+    Raises:
+        MediaError: they are no pairs (time in seconds, picture).
+    """
     begin = start if place is None else place.time
-    for time, picture in frames:
+    if not isinstance(frames, Iterable):
+        raise MediaError(f"the frames are {kind_of(frames)}; {TIMED}")
+    for frame in frames:
+        if not (isinstance(frame, tuple | list) and len(frame) == 2 and is_number(frame[0])):
+            raise MediaError(f"a frame is {kind_of(frame)}; {TIMED}")
+        time, picture = frame
         if stop is not None and time >= stop:
             return
         if time >= begin:

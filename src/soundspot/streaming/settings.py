@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from soundspot.checks import is_number
 from soundspot.errors import OptionError
 from soundspot.streaming.looking import Place
 from soundspot.streaming.tracks import Tracks
@@ -44,10 +45,12 @@ class Settings:
         """Check the ranges."""
         for name in ("window", "hop"):
             value = getattr(self, name)
-            require(0 < value < math.inf, f"{name}={value} s; it must be more than 0")
-        require(0 <= self.smooth < math.inf, f"smooth={self.smooth} s; it must be 0 (off) or more")
-        whole = self.every >= 1 and self.every == int(self.every)
-        require(whole, f"every={self.every}; it must be a whole number, 1 or more")
+            holds = is_number(value) and 0 < value < math.inf
+            require(holds, f"{name}={value!r} s; it must be more than 0")
+        holds = is_number(self.smooth) and 0 <= self.smooth < math.inf
+        require(holds, f"smooth={self.smooth!r} s; it must be 0 (off) or more")
+        holds = is_number(self.every) and 1 <= self.every < math.inf and self.every % 1 == 0
+        require(holds, f"every={self.every!r}; it must be a whole number, 1 or more")
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,33 @@
 
 Either way the order is fixed and a block depends on its number alone, so who makes it and when
 changes nothing. Threads are enough where decoding releases Python's lock and steps are slow;
-processes feed a GPU. A process that dies stops the run with its last checkpoint intact.
+processes feed a GPU. They get no signals (`soundspot.processes`): the process that trains hears
+them, and ends the others. What goes wrong is told alike: processes send errors as they send
+batches, so that their text stays one line.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import time
+import warnings
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
+from threading import Timer
 from typing import TypeAlias
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from soundspot.batches import Batch, Batches, join
-from soundspot.errors import OptionError, TrainingError
+from soundspot.errors import OptionError, SoundspotError, TrainingError
 from soundspot.files import one_line
+from soundspot.processes import end_with_parent, ignore_stops, unreachable
 from soundspot.ranks import Ranks
 
 Unit: TypeAlias = tuple[int, int]
@@ -30,6 +38,12 @@ AHEAD = 3
 """Batches made before they are needed."""
 START_METHOD = "forkserver"
 """Of processes: forking one that runs threads is not safe."""
+TOLD = (SoundspotError, OSError, MemoryError)
+"""Errors whose text says all; others are bugs, and keep where they came from."""
+STOP_SECONDS = 2.0
+"""A process that has not ended by then, since it was asked to, is killed."""
+DEAD, RAISED = "DataLoader worker (pid", "Caught "
+"""How torch begins the message of a process that is dead, and of an error that it passes on."""
 
 
 @dataclass
@@ -89,30 +103,79 @@ class Feed:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _by_processes(self, units: Iterable[Unit]) -> Generator[Batch]:
-        loader = DataLoader(
-            _Blocks(self.batches),
-            batch_size=None,
-            sampler=units,
-            num_workers=self.workers,
-            multiprocessing_context=START_METHOD,
-        )
+        with warnings.catch_warnings():  # of more processes than cores, which were asked for
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            loader = DataLoader(
+                _Blocks(self.batches),
+                batch_size=None,
+                sampler=units,
+                num_workers=self.workers,
+                multiprocessing_context=START_METHOD,
+                worker_init_fn=_begin,
+            )
+            blocks, team = _started(loader)
         try:
-            yield from loader
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            if isinstance(error, RuntimeError) and "worker" not in str(error):
-                raise
-            raise TrainingError(
-                f"a process that makes batches is dead ({one_line(error)}); "
-                "start again, with fewer --workers if memory ran out"
-            ) from None
+            while (made := _next_of(blocks)) is not None:
+                if not isinstance(made, Batch):
+                    raise made
+                yield made
+        finally:
+            late = Timer(STOP_SECONDS, _kill, [team])
+            late.start()
+            del blocks  # asks the processes to end, and waits
+            late.cancel()
+            _kill(team)
 
 
-class _Blocks(Dataset[Batch]):
+class _Blocks(Dataset["Batch | Exception"]):
     """Blocks by (step, block), for a loader's processes."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
 
-    def __getitem__(self, unit: Unit) -> Batch:
+    def __getitem__(self, unit: Unit) -> Batch | Exception:
         torch.set_num_threads(1)
-        return self.batches.make(*unit)
+        try:
+            return self.batches.make(*unit)
+        except TOLD as error:
+            return error
+
+
+def _begin(_: int) -> None:
+    """What each process does first."""
+    ignore_stops()
+    end_with_parent()
+
+
+def _started(
+    loader: DataLoader[Batch | Exception],
+) -> tuple[Iterator[Batch | Exception], list[BaseProcess]]:
+    """What a loader's processes make, and these."""
+    before = set(multiprocessing.active_children())
+    with unreachable():
+        forkserver.ensure_running()
+        blocks = iter(loader)
+    return blocks, [one for one in multiprocessing.active_children() if one not in before]
+
+
+def _next_of(blocks: Iterator[Batch | Exception]) -> Batch | Exception | None:
+    """A batch, or what went wrong; None at the end."""
+    try:
+        return next(blocks, None)
+    except (RuntimeError, OSError, EOFError) as error:
+        said = str(error)
+        is_bug = said.startswith(RAISED) or (
+            isinstance(error, RuntimeError) and not said.startswith(DEAD)
+        )
+        if is_bug:
+            raise
+    return TrainingError(
+        f"a process that makes batches is dead ({one_line(said)}); "
+        "start again, with fewer --workers if memory ran out"
+    )
+
+
+def _kill(team: Iterable[BaseProcess]) -> None:
+    for process in team:
+        if process.is_alive():
+            process.kill()

@@ -11,8 +11,11 @@ belong to each recording (`soundspot.sound_bank`), make the bytes of the bank th
 of ranks and after any number of kills, on the same kind of device with as many threads.
 
 The parts are joined by copying from file to file, which needs twice the room on the disk (14 KB
-a sound) and little memory. The bank is then mapped. Processes that see the same file map it too;
+a sound) and little memory. A bank that is found is first read once, in order, to compare it with
+its checksum, then mapped. Processes that see the same file map it too;
 to those on nodes without it, it is sent, and they hold it in memory.
+
+One process hears at a time (`sounds.lock`, which stays); a second start waits for the first.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,26 +31,35 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from soundspot.checkpoint_file import read_header, write_checkpoint
+from soundspot.checkpoint_file import read_checkpoint, read_header, write_checkpoint
+from soundspot.data.marks import Marks
 from soundspot.errors import CheckpointError, MediaError, SoundspotError, TrainingError
-from soundspot.files import TEMPORARY_PREFIX, make_folder, one_line
+from soundspot.files import TEMPORARY_PREFIX, make_folder
 from soundspot.sound_bank import KIND, Broken, Heard, SoundBank, Sounds, hear, hear_nothing
+from soundspot.training.banks import (
+    DICE,
+    OPTION,
+    compare,
+    header_of,
+    require_own,
+    say_what_lacks,
+)
 from soundspot.training.joining import digest_of, join_parts
-from soundspot.training.journal import warn
-from soundspot.training.keeping import held, sync_folder
+from soundspot.training.keeping import Lock, sync_folder
 
 if TYPE_CHECKING:
     from soundspot.ranks import Ranks
     from soundspot.towers.logmel_cnn import LogMelCNN
 
-BANK, PARTS = "sounds.safetensors", "sounds.parts"
+BANK, PARTS, LOCK = "sounds.safetensors", "sounds.parts", "sounds.lock"
 PART_KIND = "sound_part"
 PART = 128
 """Recordings of a part: a few seconds of work."""
-OPTION = "--bank (or --out, where there is no --bank)"
-"""What names the folder."""
-DICE = 2
-"""Version of the dice by which recordings are varied; parts of another version are refused."""
+LEAST = 2
+"""Sounds that can be told from one another."""
+ALONE = "one sound alone cannot be told from another; give two or more"
+WAIT = 0.5
+"""Seconds between two looks at what another process hears."""
 Stop = Callable[[str], None]
 """Told after each part how far it is; every rank calls it, and it may raise."""
 
@@ -59,10 +72,11 @@ class Hearing:
         tower: what hears, on each rank's device.
         sounds: what is heard.
         folder: where it is kept; the first rank alone reads and writes it.
-        origin: tells these sounds and this tower from others.
+        origin: tells this tower, and sounds of shards, from others.
         ranks: who hears.
         strict: stop at the first that cannot be read.
         stop: told after each part how far it is.
+        marks: of sounds that are files.
     """
 
     tower: LogMelCNN
@@ -72,6 +86,7 @@ class Hearing:
     ranks: Ranks
     strict: bool = False
     stop: Stop = field(default=lambda _: None)
+    marks: Marks = field(default_factory=Marks)
 
     def bank(self) -> tuple[SoundBank, Broken]:
         """Hear what has not been heard, and open the bank.
@@ -84,11 +99,15 @@ class Hearing:
             MediaError: one cannot be read, where that is strictly forbidden.
         """
         ranks = self.ranks
+        ranks.first_does(lambda: make_folder(self.folder, OPTION))
         with contextlib.ExitStack() as holds:
-            if not ranks.of_first(ranks.first_does(self._is_kept)):
-                ranks.first_does(lambda: self._hold(holds))
+            self._wait_and_hold(holds)
+            found = ranks.of_first(ranks.first_does(self._is_kept))
+            if not found:
                 self._hear_missing()
                 ranks.first_does(self._join)
+        if found:
+            ranks.first_does(lambda: compare(self._file))
         header = ranks.of_first(ranks.first_does(lambda: read_header(self._file)))
         assert header is not None
         broken: Broken = header.get("broken", {})
@@ -119,40 +138,45 @@ class Hearing:
         Raises:
             TrainingError: it is another one.
         """
-        make_folder(self.folder, OPTION)
         if not self._file.exists():
             return False
-        header = read_header(self._file)
-        self._require(self._file, header)
-        self._say_what_lacks(header.get("broken", {}))
+        header = header_of(self._file)
+        require_own(self._file, header, self.origin, self.marks, self._file)
+        say_what_lacks(self._file, header.get("broken", {}))
         shutil.rmtree(self._parts, ignore_errors=True)  # a kill left them behind the finished bank
         return True
 
-    def _require(self, path: Path, header: Mapping[str, Any]) -> None:
-        if header.get("origin") != self.origin:
-            raise TrainingError(
-                f"{path}: belongs to other data or another sound tower, or was heard with another "
-                f"--hear-all; choose another {OPTION}"
-            )
-
-    def _say_what_lacks(self, broken: Broken) -> None:
-        """A recording may have been repaired since; a bank never changes by itself."""
-        if not broken:
+    def _wait_and_hold(self, holds: contextlib.ExitStack) -> None:
+        """Keep others from hearing into the same folder; wait for one that does."""
+        ranks = self.ranks
+        lock = ranks.first_does(lambda: holds.enter_context(self._lock()))
+        if ranks.of_first(lock is None or lock.try_()):
             return
-        count = len(broken)
-        sounds, are = ("sound", "is") if count == 1 else ("sounds", "are")
-        warn(
-            f"{self._file}: {count:,} {sounds} could not be read when the others were heard, and "
-            f"{are} left out ({one_line(next(iter(broken.values())))}); delete this file to hear "
-            "all of them again"
-        )
+        bar = tqdm(
+            total=len(self.sounds), desc="waiting: another process hears", unit="sound",
+            disable=not ranks.leads,
+        )  # fmt: skip
+        with bar:
+            while not ranks.of_first(lock is None or lock.try_()):
+                self.stop("another process hears the sounds")
+                ranks.first_does(self._require_theirs)
+                heard = PART * len(list(self._parts.glob("*.safetensors"))) if ranks.leads else 0
+                bar.update(min(heard, len(self.sounds)) - bar.n)
+                time.sleep(WAIT)
 
-    def _hold(self, holds: contextlib.ExitStack) -> None:
-        """Keep others from hearing into the same folder, and sweep what a kill left half."""
-        make_folder(self._parts, OPTION)
-        holds.enter_context(held(self._parts, "is being heard"))
-        for half in self._parts.glob(f"{TEMPORARY_PREFIX}*"):
-            half.unlink(missing_ok=True)
+    def _require_theirs(self) -> None:
+        """Do not wait for other sounds than one's own."""
+        with contextlib.suppress(CheckpointError):  # no part yet, or none any more
+            part, marks = self._part(0), self.marks.part(self._numbers(0))
+            require_own(part, read_header(part), self.origin, marks)
+
+    def _lock(self) -> Lock:
+        try:
+            return Lock(self.folder / LOCK)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.folder}: cannot be written ({error.strerror}); choose another {OPTION}"
+            ) from None
 
     def _missing(self) -> list[int]:
         """The parts that are still to be heard; damaged ones are heard again.
@@ -162,22 +186,27 @@ class Hearing:
         Raises:
             TrainingError: there are parts of other sounds.
         """
+        make_folder(self._parts, OPTION)
+        for half in self._parts.glob(f"{TEMPORARY_PREFIX}*"):  # a kill left it
+            half.unlink(missing_ok=True)
         missing = []
         for number in range(self._count()):
             path = self._part(number)
             try:
-                header = read_header(path) if path.exists() else None
+                header = read_checkpoint(path, PART_KIND)[0] if path.exists() else None
             except CheckpointError:
                 header = None
             if header is None:
                 missing.append(number)
-            elif header.get("origin") != self.origin or header.get("dice") != DICE:
+                continue
+            if header.get("dice") != DICE:
                 raise TrainingError(
-                    f"{path}: belongs to other data, another sound tower, another --hear-all or "
-                    f"another version of soundspot; choose another {OPTION}, or delete "
-                    f"{self._parts}"
+                    f"{path}: belongs to another version of soundspot; choose another {OPTION}, "
+                    f"or delete {self._parts}"
                 )
-            elif not header.get("rows"):
+            marks = self.marks.part(self._numbers(number))
+            require_own(path, header, self.origin, marks, self._parts)
+            if not header.get("rows"):
                 missing.append(number)
         return missing
 
@@ -224,11 +253,15 @@ class Hearing:
             header = {
                 "kind": PART_KIND, "origin": self.origin, "dice": DICE, "broken": heard.broken,
                 "rows": len(heard.whole), "sha256": digest_of(tensors),
+                **self._marked(self.marks.part(self._numbers(number))),
             }  # fmt: skip
             try:
                 write_checkpoint(self._part(number), tensors, header)
             except CheckpointError as error:
                 raise TrainingError(f"{error}; the parts heard before are kept") from None
+
+    def _marked(self, marks: Marks) -> dict[str, str]:
+        return {"marks": marks.text()} if marks.names else {}
 
     def _join(self) -> None:
         """One file of all parts, and then no parts."""
@@ -236,16 +269,18 @@ class Hearing:
         headers = [read_header(path) for path in parts]
         rows = sum(header["rows"] for header in headers)
         broken = {name: why for header in headers for name, why in header["broken"].items()}
-        if not rows:
-            why = next(iter(broken.values()), "there is none")
-            raise TrainingError(f"no sound can be read; the first: {why}")
+        if rows < LEAST:
+            shutil.rmtree(self._parts, ignore_errors=True)
+            raise TrainingError(_too_few(rows, broken))
         digests = "".join(header["sha256"] for header in headers)
         header = {
             "kind": KIND, "origin": self.origin, "dice": DICE, "broken": broken,
-            "sha256": hashlib.sha256(digests.encode()).hexdigest(),
+            "sha256": hashlib.sha256(digests.encode()).hexdigest(), **self._marked(self.marks),
         }  # fmt: skip
         try:
-            join_parts(self._file, parts, {"empty": hear_nothing(self.tower)}, rows, header)
+            join_parts(
+                self._file, parts, PART_KIND, {"empty": hear_nothing(self.tower)}, rows, header
+            )
             sync_folder(self.folder)
         except (SoundspotError, OSError) as error:
             raise TrainingError(
@@ -271,3 +306,10 @@ class Hearing:
         except CheckpointError:
             return False
         return "sha256" in header and mine == header
+
+
+def _too_few(rows: int, broken: Broken) -> str:
+    if not broken:
+        return ALONE
+    found = "one sound alone can be read" if rows else "no sound can be read"
+    return f"{found}; the first that cannot: {next(iter(broken.values()))}"

@@ -2,20 +2,19 @@
 
 A safetensors file is the length of its header (8 bytes), the header (JSON: of each tensor its type,
 shape and place among the bytes behind) and the numbers. Rows of a tensor lie behind each other,
-so tensors are joined along their first axis by copying bytes, tensor by tensor, part by part.
+so tensors are joined along their first axis by copying bytes, tensor by tensor, part by part. The
+checksum of all (`soundspot.checksums`) is known at the end, and then put into the header.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
-from soundspot.checkpoint_file import HEADER_KEY, VERSION
+from soundspot.checkpoint_file import VERSION, read_checkpoint
+from soundspot.checksums import checksum_of, head_of
 from soundspot.errors import CheckpointError
 from soundspot.files import write_beside
 
@@ -23,13 +22,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TYPE, BYTES = "F32", 4
-ALIGNMENT = 8
-"""Bytes: the header is filled up with spaces to a multiple."""
 
 
 def join_parts(
     path: Path,
     parts: Sequence[Path],
+    kind: str,
     more: Mapping[str, Tensor],
     rows: int,
     header: Mapping[str, Any],
@@ -39,6 +37,7 @@ def join_parts(
     Args:
         path: of the file, which is whole or not there.
         parts: safetensors files with tensors of the same names, float32.
+        kind: of the parts.
         more: tensors beside them.
         rows: of all parts together.
         header: the JSON that the file begins with (`soundspot.checkpoint_file`).
@@ -46,14 +45,22 @@ def join_parts(
     Raises:
         CheckpointError: a part is damaged. MediaError: the disk refuses.
     """
-    with _opened(parts[0]) as first:
-        joined = {name: (rows, *first.get_tensor(name).shape[1:]) for name in first.keys()}  # noqa: SIM118
+    first = _read(parts[0], kind)
+    joined = {name: (rows, *tensor.shape[1:]) for name, tensor in sorted(first.items())}
     shapes = {**{name: tuple(tensor.shape) for name, tensor in more.items()}, **joined}
+    table, told = _table(shapes), {"version": VERSION, **header}
     with write_beside(path) as beside, beside.open("wb") as file:
-        file.write(_head(shapes, header))
-        for name in shapes:
-            for chunk in _chunks(name, parts, more):
-                file.write(chunk)
+
+        def written() -> Iterator[bytes]:
+            for name in shapes:
+                for chunk in _chunks(name, parts, kind, more):
+                    file.write(chunk)
+                    yield chunk
+
+        file.write(head_of(table, told))
+        checksum = checksum_of(table, told, written())
+        file.seek(0)
+        file.write(head_of(table, told, checksum))
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
@@ -64,18 +71,14 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _head(shapes: Mapping[str, tuple[int, ...]], header: Mapping[str, Any]) -> bytes:
-    """What stands before the numbers."""
-    text = json.dumps({"version": VERSION, **header}, sort_keys=True)
-    table: dict[str, Any] = {"__metadata__": {HEADER_KEY: text}}
-    at = 0
+def _table(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Where each tensor is, one behind the other."""
+    table, at = dict[str, Any](), 0
     for name, shape in shapes.items():
         end = at + BYTES * _product(shape)
         table[name] = {"dtype": TYPE, "shape": list(shape), "data_offsets": [at, end]}
         at = end
-    content = json.dumps(table).encode()
-    content += b" " * (-len(content) % ALIGNMENT)
-    return len(content).to_bytes(8, "little") + content
+    return table
 
 
 def _product(shape: tuple[int, ...]) -> int:
@@ -85,20 +88,21 @@ def _product(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _chunks(name: str, parts: Sequence[Path], more: Mapping[str, Tensor]) -> Iterator[bytes]:
+def _chunks(
+    name: str, parts: Sequence[Path], kind: str, more: Mapping[str, Tensor]
+) -> Iterator[bytes]:
     if name in more:
         yield _bytes_of(more[name])
         return
     for part in parts:
-        with _opened(part) as opened:
-            yield _bytes_of(opened.get_tensor(name))
+        yield _bytes_of(_read(part, kind)[name])
 
 
-def _opened(part: Path) -> Any:
+def _read(part: Path, kind: str) -> dict[str, Tensor]:
     try:
-        return safe_open(part, "pt")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{part}: damaged ({error}); delete it, to hear it again") from None
+        return read_checkpoint(part, kind)[1]
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete it, to hear it again") from None
 
 
 def _bytes_of(tensor: Tensor) -> bytes:

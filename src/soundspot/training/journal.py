@@ -5,14 +5,16 @@
     {"step": 80, "event": "validation", ...}
 
 One line a step, so that a run can be followed with `tail -f` and drawn by anything. `wait` is the
-share of the step's time in which it waited for data. A run that goes on from a checkpoint first
-takes the lines behind it out, so each step stands there once. Of several ranks the first writes.
+share of the step's time in which it waited for data. JSON knows no NaN and no infinity: such a
+number is null. A run that goes on from a checkpoint first takes the lines behind it out, so each
+step stands there once. Of several ranks the first writes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -122,8 +124,9 @@ class Journal:
             tqdm.write(f"soundspot: {line}", file=self.bar.fp)
 
     def _write(self, entry: Mapping[str, Any]) -> None:
+        line = json.dumps({k: _finite(v) for k, v in entry.items()}, allow_nan=False)
         try:
-            self.log.write(json.dumps(entry) + "\n")
+            self.log.write(line + "\n")
         except OSError as error:
             raise TrainingError(f"{self.log.name} cannot be written ({error.strerror})") from None
 
@@ -133,21 +136,25 @@ class Journal:
                 self.board.add_scalar(name, value, step)
 
 
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _cut_behind(log: Path, step: int, judged: int) -> None:
     """Keep the lines up to a step; a line that was cut short goes too."""
     if not log.exists():
         return
     kept = []
-    for line in log.read_text().splitlines():
+    for line in log.read_bytes().split(b"\n"):
         try:
-            entry = json.loads(line)
+            entry = json.loads(line.decode())
             last = judged if entry.get("event") == JUDGED else step
             if entry["step"] <= last:
-                kept.append(line + "\n")
+                kept.append(line + b"\n")
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     with write_beside(log) as beside:
-        beside.write_text("".join(kept))
+        beside.write_bytes(b"".join(kept))
 
 
 def _board(folder: Path, step: int) -> Any:

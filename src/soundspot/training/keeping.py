@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from soundspot.checkpoint import read_checkpoint, write_checkpoint
 from soundspot.errors import CheckpointError, TrainingError
@@ -82,15 +82,16 @@ class Checkpoints:
         Raises:
             CheckpointError: there are some, and none can be read.
         """
-        damaged: CheckpointError | None = None
-        for step in reversed(self.steps()):
+        steps = self.steps()
+        for step in reversed(steps):
             try:
                 return read_checkpoint(self.path(step), KIND)
             except CheckpointError as error:
-                damaged = error
+                if step == steps[0]:
+                    raise CheckpointError(
+                        f"{error}, or delete {self.folder} to train from the beginning"
+                    ) from None
                 warn(f"{error}; going on from the checkpoint before it")
-        if damaged is not None:
-            raise damaged
         return None
 
 
@@ -100,7 +101,7 @@ def kept(step: int) -> str:
 
 
 @contextlib.contextmanager
-def held(run: Path, doing: str = "is being trained") -> Iterator[None]:
+def held(run: Path) -> Iterator[None]:
     """Hold a run's folder: two starts at once would write over one another.
 
     The system lets go of it when the process ends, however it ends.
@@ -108,19 +109,47 @@ def held(run: Path, doing: str = "is being trained") -> Iterator[None]:
     Raises:
         TrainingError: another process holds it.
     """
-    if sys.platform == "win32":  # which has no such locks
-        yield
-        return
-    import fcntl
-
-    with (run / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with Lock(run / LOCK) as lock:
+        if not lock.try_():
             raise TrainingError(
-                f"{run}: {doing} by another process; wait for it, or give another --out"
-            ) from None
+                f"{run}: is being trained by another process; wait for it, or give another --out"
+            )
         yield
+
+
+class Lock:
+    """A file that one process at a time holds; it stays, and the system lets go when that ends.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("w")
+
+    def __enter__(self) -> Self:
+        """Not held yet: see `try_`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go, also where a copy of this process has the file open."""
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(self.file, fcntl.LOCK_UN)
+        self.file.close()
+
+    def try_(self) -> bool:
+        """Hold it, unless another process does; Windows has no such locks."""
+        if sys.platform == "win32":
+            return True
+        import fcntl
+
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -23,26 +23,30 @@ def provenance() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-    commit = git_commit(Path(__file__).parent)
+    commit = git_commit(Path(__file__))
     return found if commit is None else {**found, "commit": commit}
 
 
-def git_commit(folder: Path) -> str | None:
-    """The commit a folder stands at, "+" behind it where tracked files differ; None without git."""
+def git_commit(file: Path) -> str | None:
+    """The commit a file stands at, "+" behind it where tracked files differ.
+
+    None without git, and where the repository around it does not track it: an environment may lie
+    in anybody's.
+    """
     try:
-        head, changed = (
-            subprocess.run(
-                ["git", "-C", str(folder), *command],
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=PATIENCE,
-            ).stdout.strip()
-            for command in (
-                ["rev-parse", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no"],
-            )
-        )
+        _git(file, "ls-files", "--error-unmatch", file.name)
+        head = _git(file, "rev-parse", "HEAD")
+        changed = _git(file, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{head}+" if changed else head
+
+
+def _git(file: Path, *command: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(file.parent), *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    ).stdout.strip()

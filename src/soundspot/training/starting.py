@@ -8,14 +8,12 @@ stay as they are), the sound tower from distilled ones and stands still, all els
 from __future__ import annotations
 
 import ast
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from soundspot.checkpoint import load, read_checkpoint
 from soundspot.clip_batches import ClipBatches, clips_of
@@ -26,11 +24,11 @@ from soundspot.files import one_line
 from soundspot.heard_batches import HeardBatches, sounds_in
 from soundspot.models import MODELS, SimilarityModel
 from soundspot.pair_batches import PairBatches
-from soundspot.shard_batches import ShardBatches
 from soundspot.shards import Shards, is_shards
-from soundspot.shards.several import expand, folders_of, open_shards
+from soundspot.shards.several import expand, open_shards
 from soundspot.sound_bank import sounds_of
 from soundspot.towers.efficientnet_lite import load_imagenet
+from soundspot.training.hearing import ALONE, LEAST
 
 if TYPE_CHECKING:
     from soundspot.batches import Batches
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
 
 METHOD = "combined(similarity_map, guided_backprop)"
 """The finished model's own choice."""
-DIGITS = 12
-"""Of a digest that people compare."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +136,10 @@ def open_data(paths: Sequence[str]) -> Pairs | Shards:
     """
     paths = expand(paths)
     if all(map(_holds_shards, paths)):
-        return open_shards(paths)
+        shards = open_shards(paths)
+        if len(shards) < LEAST:
+            raise TrainingError(f"{one_line(paths[0])}: {ALONE}")
+        return shards
     if len(paths) > 1:
         other = next(path for path in paths if not _holds_shards(path))
         raise OptionError(
@@ -152,36 +151,6 @@ def open_data(paths: Sequence[str]) -> Pairs | Shards:
 
 def _holds_shards(path: str) -> bool:
     return is_shards(path) or any(Path(path).glob("*.tar"))
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a run learns from, known before any of it is read.
-
-    Args:
-        digest: tells data and sound tower from others.
-        sources: the same in words, for messages.
-        free: options that do not matter for such data.
-    """
-
-    digest: str
-    sources: dict[str, str]
-    free: tuple[str, ...]
-
-    @classmethod
-    def of(cls, data: Pairs | Shards, tower: nn.Module) -> Origin:
-        """Of data from `open_data` and the tower that hears them."""
-        if isinstance(data, Shards):
-            names, kind = [entry.sha256 for entry in data.catalogue.shards], ShardBatches.free
-        else:
-            names, kind = list(map(str, _files_of(data))), PairBatches.free
-        sources = {"sound tower": origin_of(tower, [])[:DIGITS], "data": _words(data, names)}
-        return cls(origin_of(tower, names), sources, kind)
-
-    def bank(self, options: TrainOptions) -> str:
-        """The same, for what is heard before the first step: few sounds of shards, or all."""
-        whole = options.hear_all and "hear_all" not in self.free
-        return hashlib.sha256(f"{self.digest} all".encode()).hexdigest() if whole else self.digest
 
 
 def notes_on(data: Pairs | Shards, options: TrainOptions) -> list[str]:
@@ -222,8 +191,8 @@ def open_batches(
             "--no-hear-all"
         )
     bank, broken = hearing(_sounds_before(data, options)).bank()
-    if len(bank.whole) < 2:
-        raise TrainingError("one sound alone cannot be told from another; give two or more")
+    if len(bank.whole) < LEAST:
+        raise TrainingError(ALONE)
     if isinstance(data, Shards) and options.hear_all:
         return HeardBatches(data, bank, options, broken, strict=strict)
     if isinstance(data, Shards):
@@ -235,32 +204,5 @@ def open_batches(
 def _sounds_before(data: Pairs | Shards, options: TrainOptions) -> Sounds:
     """What is heard before the first step."""
     if not isinstance(data, Shards):
-        return sounds_of(data.all_sounds)
+        return sounds_of([*map(data.name_of, data.all_sounds)], data.all_sounds)
     return sounds_in(data) if options.hear_all else clips_of(data)
-
-
-def origin_of(tower: nn.Module, names: Iterable[str]) -> str:
-    """A digest of the sound tower and of the data's names, to tell runs apart."""
-    digest = hashlib.sha256()
-    for weight in tower.state_dict().values():
-        digest.update((weight.cpu() + 0).numpy().tobytes())  # -0 and 0 are the same weight
-    for name in names:
-        digest.update(name.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _files_of(pairs: Pairs) -> Iterable[Path]:
-    yield from pairs.all_sounds
-    for pictures in pairs.pictures:
-        yield from pictures
-
-
-def _words(data: Pairs | Shards, names: Iterable[str]) -> str:
-    """What the data are, in a few words and a digest."""
-    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
-    if isinstance(data, Shards):
-        what = f"{len(data):,} samples in {', '.join(folders_of(data))}"
-    else:
-        count = sum(map(len, data.pictures))
-        what = f"{count:,} pictures and {len(data.all_sounds):,} sounds"
-    return f"{what} [{digest[:DIGITS]}]"

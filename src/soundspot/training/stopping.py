@@ -1,8 +1,10 @@
-"""Signals that ask a run to save and leave: SIGTERM (spot machines, schedulers) and Ctrl-C.
+"""Signals that ask a run to leave: SIGTERM (schedulers), Ctrl-C, SIGHUP (a lost connection).
 
 Within `stop_requests` a signal is only noted; the run ends its step (or the part of the sounds that
 it hears), keeps a checkpoint and raises `StoppedError`. Within `Request.at_once`, around work that
-has nothing to keep, it does not wait for the end. A second Ctrl-C interrupts at once, as usual.
+has nothing to keep, it does not wait for the end. A second Ctrl-C interrupts at once, as usual; not
+so one of several ranks, which may get one twice, from a scheduler and from torchrun. Where SIGHUP
+is ignored, as under nohup, it stays so.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 
 from soundspot.errors import TrainingError
+from soundspot.processes import STOPS
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SIGNALLED = 128
 """A shell's exit code for a program that signal n ended is 128 + n."""
 
@@ -76,22 +78,33 @@ class Request:
 
 
 @contextmanager
-def stop_requests() -> Iterator[Request]:
-    """Note signals instead of dying of them; outside the main thread, none can be noted."""
+def stop_requests(patient: bool = False) -> Iterator[Request]:
+    """Note signals instead of dying of them; outside the main thread, none can be noted.
+
+    Args:
+        patient: a second Ctrl-C is only noted too.
+    """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
     def note(number: int, _: FrameType | None) -> None:
-        request.number = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        request.number = request.number or number
+        if not patient:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if request.urgent:
             raise _LeaveError
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    before = {number: signal.signal(number, note) for number in STOPS if not _is_silenced(number)}
     try:
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_silenced(number: signal.Signals) -> bool:
+    """Whether whoever started this process wants it to outlive a lost connection."""
+    is_hangup = number not in {signal.SIGTERM, signal.SIGINT}
+    return is_hangup and signal.getsignal(number) == signal.SIG_IGN

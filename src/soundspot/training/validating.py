@@ -9,10 +9,12 @@ when training stops, does, so report results on other pairs than these.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from soundspot.benchmark import Settings, judge_all
@@ -21,6 +23,7 @@ from soundspot.errors import SoundspotError, TrainingError
 from soundspot.judging.ranks import Crew
 from soundspot.locating import locate
 from soundspot.report import HEADLINE, Report, wrong_sound_name
+from soundspot.training.journal import warn
 
 if TYPE_CHECKING:
     from soundspot.media.image import Picture
@@ -76,9 +79,11 @@ class Validation:
         """Read the manifest before anything else is done."""
         told = self.handling
         self.samples: list[Sample] = []
+        self.judged_on = ""
         if told.validate:
             some = itertools.islice(read_manifest(told.validate), told.validate_most)
             self.samples = list(some)
+            self.judged_on = _digest(told.validate, told.validate_most)
             if not any(sample.boxes or sample.mask for sample in self.samples):
                 raise TrainingError(
                     f"{told.validate}: no boxes among its first {told.validate_most} pairs; give a "
@@ -119,11 +124,28 @@ class Validation:
 
     def state(self) -> dict[str, Any]:
         """What a later judgement depends on."""
-        return asdict(self.best)
+        return {**asdict(self.best), "judged_on": self.judged_on}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Undo `state`."""
-        self.best = Best(**state)
+        """Undo `state`; the best score on other pairs is forgotten, and that is said."""
+        known = dict(state)
+        before = known.pop("judged_on", self.judged_on)
+        if not self.samples:
+            self.judged_on = before
+        if before in ("", self.judged_on):
+            self.best = Best(**known)
+        elif self.ranks.leads:
+            warn(
+                f"{self.handling.validate}: the run was judged on other pairs before, the best at "
+                f"step {known['step']}; the best is now looked for from the beginning"
+            )
+
+
+def _digest(manifest: str, most: int) -> str:
+    """Tells the first pairs of a manifest from others, by their lines."""
+    with Path(manifest).open("rb") as file:
+        lines = itertools.islice((line for line in file if line.strip()), most)
+        return hashlib.sha256(b"\n".join(map(bytes.strip, lines))).hexdigest()
 
 
 def _scores(report: Report) -> dict[str, float]:
