@@ -294,6 +294,7 @@ class Stuck(PairBatches):
         return super().make(step, block)
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_not_waited_for(
     run: Run, undisturbed: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +358,7 @@ def test_a_signal_to_all_processes_saves_and_leaves(
     assert same(run(), undisturbed)
 
 
+@pytest.mark.slow
 def test_processes_end_with_a_killed_run(planted: Path, sound_tower: Path, tmp_path: Path) -> None:
     job = job_of(planted, sound_tower, tmp_path, kill_after=2, handling={"workers": 1})
     assert group_of(job)[0] == -signal.SIGKILL
