@@ -27,6 +27,7 @@ LAYERS = (
     "localize",
     "render",
     "render_sources result",
+    "inputs",
     "locating",
     "data metrics separating",
     "several",

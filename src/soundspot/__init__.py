@@ -14,7 +14,7 @@ Data flows one way, and this is the map of the package:
     watch         guided gradients, frozen parameters: touch a network only inside `with`
     localize/     one file = one method that turns similarities into a map
     maps          resize, smooth, normalise, cut into boxes
-    locating      the road from files to a `Result`
+    inputs, locating    the road from files to a `Result`
     separating    the sound of one pixel
     several/      several sources at once: one file = one approach
     streaming/    films and live pictures, frame by frame

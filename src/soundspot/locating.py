@@ -11,7 +11,6 @@ hears: its loudest stretch where it is longer, zeros behind it where it is short
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,14 +22,13 @@ import torch
 from numpy.typing import NDArray
 
 from soundspot.checks import instead, is_number
-from soundspot.errors import MediaError, ModelError, OptionError, SoundspotError
+from soundspot.errors import ModelError, OptionError, SoundspotError
 from soundspot.facts import Calibration, ModelFacts, facts_of
-from soundspot.files import one_line, what_is
-from soundspot.localize import Method, parse
+from soundspot.files import one_line
+from soundspot.inputs import method_of, read_pair, require_model
+from soundspot.localize import Method
 from soundspot.maps import BOX_THRESHOLD, FloatMap, ScoredBox, boxes, peak, resize_map
-from soundspot.media.audio import as_sound
-from soundspot.media.image import as_picture, fit_picture, proportions
-from soundspot.media.kinds import kind_of
+from soundspot.media.image import fit_picture, proportions
 from soundspot.result import Result
 from soundspot.similarity import Question, Similarity, fix_sound
 from soundspot.watch import frozen
@@ -86,7 +84,7 @@ class Locator:
     ) -> None:
         self.model = require_model(model)
         self.facts: ModelFacts = facts_of(model)
-        self.method = _method(self.facts.method or DEFAULT_METHOD if method is None else method)
+        self.method = method_of(self.facts.method or DEFAULT_METHOD if method is None else method)
         self.device = pick_device(device)
         calibration = self.facts.calibration or Calibration()
         own = calibration.thresholds.get(repr(self.method))
@@ -261,77 +259,6 @@ def locate(
     locator = Locator(model, method, device=device, threshold=threshold, visible=visible)
     picture, heard = read_pair(image, sound, locator.facts.sample_rate)
     return locator.locate([picture], [heard])[0]
-
-
-def read_pair(
-    image: str | Path | Image | NDArray[np.generic],
-    sound: str | Path | tuple[NDArray[np.generic], float],
-    rate: int,
-) -> tuple[Picture, Waveform]:
-    """A picture, and a sound at a rate.
-
-    Raises:
-        MediaError: one of them cannot be read, or each is given in the other's place.
-    """
-    try:
-        picture = as_picture(image)
-    except MediaError as error:
-        if _is_picture(sound) and not _is_picture(image):
-            raise MediaError(
-                f"{_shown(image)} is given as the picture and is none, and {_shown(sound)} as the "
-                "sound and is a picture; give the picture first, then the sound"
-            ) from error
-        raise
-    return picture, as_sound(sound, rate)
-
-
-def require_model(model: Similarity) -> Similarity:
-    """A model, if it is one: anything that can be called with pictures and sounds.
-
-    Raises:
-        ModelError: it is a name, None, a class or another thing.
-    """
-    given: object = model
-    if isinstance(given, str | os.PathLike):
-        name = os.fspath(given)
-        raise ModelError(f"{name!r} is a model's name; give the model: soundspot.load({name!r})")
-    if isinstance(given, type):
-        raise ModelError(f"{given.__name__} is a class; give a model made of it")
-    if not callable(given):
-        raise ModelError(
-            f"the model is of type {type(given).__name__}; give what soundspot.load() returns, or "
-            "a function of pictures and sounds"
-        )
-    return model
-
-
-def _method(chosen: object) -> Method:
-    """The method that a string or an object is.
-
-    Raises:
-        OptionError: it is neither.
-    """
-    if isinstance(chosen, str):
-        return parse(chosen)
-    if not isinstance(chosen, Method):
-        raise OptionError(
-            f"a method of type {type(chosen).__name__}; give a string such as 'occlusion', or an "
-            "object of soundspot.localize"
-        )
-    return chosen
-
-
-def _is_picture(thing: object) -> bool:
-    """Whether something is a picture at first sight; files by their first bytes."""
-    if not isinstance(thing, str | os.PathLike):
-        return not isinstance(thing, tuple)
-    path = Path(thing)
-    what = what_is(path) if path.is_file() else None
-    return what is not None and what.endswith("picture")
-
-
-def _shown(thing: object) -> str:
-    return one_line(thing) if isinstance(thing, str | os.PathLike) else f"what is {kind_of(thing)}"
 
 
 def cut(values: FloatMap, threshold: float | None, confidence: float) -> list[ScoredBox]:

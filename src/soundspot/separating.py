@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from soundspot.band_mask import BandMask, MasksSound
 from soundspot.checks import is_number
 from soundspot.errors import MethodError, OptionError
-from soundspot.locating import Locator, read_pair, require_model
+from soundspot.inputs import read_pair, require_model
+from soundspot.locating import Locator
 from soundspot.media.audio import as_sound, write_sound
 from soundspot.similarity import Similarity
 from soundspot.watch import frozen

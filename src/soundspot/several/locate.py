@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from soundspot.checks import instead, is_whole
 from soundspot.errors import OptionError
 from soundspot.facts import Calibration
-from soundspot.locating import LocalEvidence, Locator, cut, is_silence, read_pair
+from soundspot.inputs import read_pair
+from soundspot.locating import LocalEvidence, Locator, cut, is_silence
 from soundspot.several.approach import Approach, Found
 from soundspot.several.counting import MOST, count_sources
 from soundspot.several.explaining_away import ExplainingAway
